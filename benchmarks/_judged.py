@@ -56,7 +56,7 @@ class Row:
     @property
     def gain(self) -> float | None:
         """By how much the error of the network is below that of the better of ridge and baseline, as a share of it."""
-        others = [one.error for one in (self.ridge, self.baseline) if one]
+        others = [model.error for model in (self.ridge, self.baseline) if model]
         if self.network is None or not others or min(others) == 0:
             return None
         return 1 - self.network.error / min(others)
@@ -67,12 +67,12 @@ class Row:
         return self.gain is not None and self.gain > 0
 
 
-def judged(panel: str, facts: dict[str, Any], ranges: int = 1) -> Row:
+def judged(panel: str, leaderboard: dict[str, Any], ranges: int = 1) -> Row:
     """The row of a panel of its leaderboard; the size of the panel and its minutes are not in there.
 
     A row of other rows than the bar's (the best baseline's) has the error that its skill on common rows makes of the bar's.
     """
-    board = Board.of((ScoreRow.read(raw) for raw in facts["rows"]), facts["baseline"], facts["naive"])
+    board = Board.of((ScoreRow.read(raw) for raw in leaderboard["rows"]), leaderboard["baseline"], leaderboard["naive"])
     rows = [row for row in board.rows if row.finished and row.score is not None]
 
     def error(row: ScoreRow, split: str) -> float | None:
@@ -88,7 +88,7 @@ def judged(panel: str, facts: dict[str, Any], ranges: int = 1) -> Row:
     single = [row for row in rows if row.kind is Kind.VARIANT and row.family not in NEITHER]
     ridge = next((row for row in rows if row.family == "ridge"), None)
     network, best = (model(next(iter(some), None)) for some in (single, rows))
-    return Row(panel, 0, 0, facts.get("choose_by", "mae"), ranges, network, model(ridge), model(board.bar), best)
+    return Row(panel, 0, 0, leaderboard.get("choose_by", "mae"), ranges, network, model(ridge), model(board.bar), best)
 
 
 def ahead_of(history: pl.DataFrame, ahead: pl.DataFrame, forecasts: pl.DataFrame, season: int) -> Ahead:
@@ -114,9 +114,9 @@ def report(rows: Sequence[Row], folds: int, test: bool) -> list[str]:
             lines += ["", *([f"{title.capitalize()}:", ""] if title else []), *_markdown(some, test, title == "generated")]
             front = sum(row.in_front for row in some)
             counts.append(f"of the {len(some)} {title} on {front}" if title else f"on {front} of {len(some)}")
-    found = f"a network in front {'; '.join(counts)}" if counts else "nothing was compared"
+    summary = f"a network in front {'; '.join(counts)}" if counts else "nothing was compared"
     minutes, cores = sum(row.minutes for row in rows), sum(row.core_minutes for row in rows)
-    lines += ["", f"{found}; {minutes:.1f} minutes in all, {cores:.1f} of one core."]
+    lines += ["", f"{summary}; {minutes:.1f} minutes in all, {cores:.1f} of one core."]
     if any(row.partly for row in rows):
         lines.append("+: fits from before a change were found, and their minutes are not counted.")
     short = ", ".join(row.panel for row in rows if row.ranges < folds)
@@ -140,10 +140,10 @@ def _cells(row: Row, test: bool, ahead: bool) -> list[str]:
     cells += ["yes" if row.in_front else "no", "" if row.gain is None else f"{100 * row.gain:+.1f}"]
     more = "+" if row.partly else ""
     cells += [str(row.ranges), f"{row.minutes:.1f}{more}", f"{row.core_minutes:.1f}{more}"]
-    cells += [_figure(one.test if one else None) for one in three] if test else []
+    cells += [_figure(model.test if model else None) for model in three] if test else []
     if ahead:
         beyond = row.ahead
-        cells += [_figure(one.test_mase if one else None) for one in three]
+        cells += [_figure(model.test_mase if model else None) for model in three]
         cells += [str(beyond.steps), _figure(beyond.registered), _figure(beyond.seasonal_naive)] if beyond else ["", "", ""]
     return cells
 
@@ -158,8 +158,8 @@ def _figure(value: float | None) -> str:
 
 def facts_of(row: Row, test: bool) -> dict[str, Any]:
     """A row as JSON, without its test errors unless these are shown; of a generated table its MASE is."""
-    facts = asdict(row) | {"gain": row.gain, "in_front": row.in_front, "held_out": row.panel in HELD_OUT}
+    content = asdict(row) | {"gain": row.gain, "in_front": row.in_front, "held_out": row.panel in HELD_OUT}
     hidden = () if test else ("test",) if row.panel in KINDS else ("test", "test_mase")
     for name in ("network", "ridge", "baseline", "best"):
-        facts[name] = facts[name] and {key: value for key, value in facts[name].items() if key not in hidden}
-    return facts
+        content[name] = content[name] and {key: value for key, value in content[name].items() if key not in hidden}
+    return content

@@ -61,7 +61,7 @@ def owa(frame: pl.DataFrame, history: pl.DataFrame, models: Sequence[str], seaso
     are no longer than a season, which have no scale.  None where nothing is left, or Naive2 makes no error.
     """
     past = {name: rows for (name,), rows in history.sort("ds").partition_by("unique_id", as_dict=True).items()}
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in (*models, "naive2")}
+    scores: dict[str, list[tuple[float, float]]] = {name: [] for name in (*models, "naive2")}
     for (name, cutoff), rows in frame.partition_by("unique_id", "cutoff", as_dict=True, maintain_order=True).items():
         before = _before(past[name], cutoff)
         y, steps = rows["y"].to_numpy(), np.abs(before[season:] - before[:-season])
@@ -72,10 +72,10 @@ def owa(frame: pl.DataFrame, history: pl.DataFrame, models: Sequence[str], seaso
         forecasts = {model: rows[model].to_numpy() for model in models}
         for model, forecast in {**forecasts, "naive2": naive2(before, season, len(y))}.items():
             error = np.abs(y[there] - forecast[there])
-            found[model].append((smape(y[there], forecast[there]), float(error.mean() / scale)))
-    means = {model: np.array([_mean(column) for column in np.reshape(values, (-1, 2)).T]) for model, values in found.items()}
+            scores[model].append((smape(y[there], forecast[there]), float(error.mean() / scale)))
+    means = {model: np.array([_mean(column) for column in np.reshape(values, (-1, 2)).T]) for model, values in scores.items()}
     base = np.where(means["naive2"] > 0, means["naive2"], np.nan)
-    rows = {model: zip(KEYS, (*one, (one / base).mean()), strict=True) for model, one in means.items()}
+    rows = {model: zip(KEYS, (*mean, (mean / base).mean()), strict=True) for model, mean in means.items()}
     return {model: {key: None if np.isnan(value) else float(value) for key, value in row} for model, row in rows.items()}
 
 
@@ -89,7 +89,9 @@ def of_intervals(frame: pl.DataFrame, history: pl.DataFrame, model: str, season:
     past = {name: rows for (name,), rows in history.sort("ds").partition_by("unique_id", as_dict=True).items()}
     first = dict(frame.group_by("unique_id").agg(pl.col("cutoff").min()).iter_rows())
     size = {name: np.abs(_before(past[name], cutoff)).mean() for name, cutoff in first.items()}
-    place = {name: number * 5 // len(size) for number, name in enumerate(sorted(size, key=lambda one: (size[one], one)))}
+    place = {
+        name: number * 5 // len(size) for number, name in enumerate(sorted(size, key=lambda series: (size[series], series)))
+    }
     scaled, losses, parts = [], [], []
     for (name, cutoff), rows in frame.partition_by("unique_id", "cutoff", as_dict=True, maintain_order=True).items():
         ends = {level: _ends(rows, model, level) for level in (*NESTED, 90, 95)}
@@ -106,8 +108,8 @@ def of_intervals(frame: pl.DataFrame, history: pl.DataFrame, model: str, season:
             ]
             levels, error = np.arange(1, 10)[:, None] / 10, (y - quantiles)[:, there]
             losses.append(2 * np.maximum(levels * error, (levels - 1) * error).sum(axis=1))
-            told = [np.where(np.isnan(one), np.nan, (one <= y) & (y <= other))[there] for one, other in (ends[95], ends[90])]
-            parts.append(np.stack([np.abs(y[there]), *told, np.full(there.sum(), place[name])]))
+            hits = [np.where(np.isnan(one), np.nan, (one <= y) & (y <= other))[there] for one, other in (ends[95], ends[90])]
+            parts.append(np.stack([np.abs(y[there]), *hits, np.full(there.sum(), place[name])]))
     if not parts:
         return dict.fromkeys(OF_INTERVALS)
     sizes, in_95, in_90, group = np.concatenate(parts, axis=1)

@@ -51,7 +51,7 @@ def found(name: str, folder: Path | None) -> Path | None:
     if name == NYC:
         return SHIPPED
     names = (SOURCES[name].file, f"{name}.parquet")
-    return next((folder / one for one in names if (folder / one).is_file()), None) if folder else None
+    return next((folder / candidate for candidate in names if (folder / candidate).is_file()), None) if folder else None
 
 
 def read(name: str, file: Path) -> pl.DataFrame:
@@ -111,7 +111,7 @@ def retail(rng: np.random.Generator, series: int = 50, days: int = 730, ahead: i
     t, week = np.arange(total), np.array([0.8, 0.75, 0.8, 0.9, 1.2, 1.5, 1.3])
     pauses, lengths = (rng.integers(low, high, (series, total // 23 + 1)) for low, high in ((20, 60), (3, 8)))
     spans = np.stack([pauses, lengths], 2).reshape(series, -1)
-    promoted = np.stack([np.repeat(np.arange(spans.shape[1]) % 2, one)[:total] for one in spans])
+    promoted = np.stack([np.repeat(np.arange(spans.shape[1]) % 2, span)[:total] for span in spans])
     level = np.exp(rng.normal(1.5, 1.0, (series, 1)) + np.cumsum(rng.normal(0, 0.01, (series, total)), 1))
     yearly = 1 + rng.uniform(0, 0.4, (series, 1)) * np.sin(2 * np.pi * t / 365 + rng.uniform(0, 2 * np.pi, (series, 1)))
     mean = level * week[t % 7] ** rng.uniform(0.4, 1.4, (series, 1)) * yearly
@@ -168,5 +168,5 @@ def mase(history: pl.DataFrame, actual: pl.DataFrame, forecast: str, season: int
     scale = history.sort("unique_id", "ds").group_by("unique_id", maintain_order=True).agg(scale=step)
     errors = actual.select("unique_id", error=(pl.col("y") - pl.col(forecast)).abs()).drop_nulls()
     both = errors.group_by("unique_id").agg(pl.col("error").mean()).join(scale, on="unique_id").filter(pl.col("scale") > 0)
-    found = both.select((pl.col("error") / pl.col("scale")).mean()).item()
-    return None if found is None else float(found)
+    value = both.select((pl.col("error") / pl.col("scale")).mean()).item()
+    return None if value is None else float(value)

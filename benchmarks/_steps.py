@@ -43,9 +43,9 @@ def make_panel(folder: Path, series: int = SERIES, steps: int = STEPS, names: tu
     }
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", arrays.get(name, np.empty((series, 0), np.float32)))
-    facts = {"ids": [f"s{i:03}" for i in range(series)], "channels": names, "digest": "benchmark"}
-    facts |= {"frequency": 1, "forward_fill": 0}
-    (folder / "panel.json").write_text(json.dumps(facts))
+    panel_facts = {"ids": [f"s{i:03}" for i in range(series)], "channels": names, "digest": "benchmark"}
+    panel_facts |= {"frequency": 1, "forward_fill": 0}
+    (folder / "panel.json").write_text(json.dumps(panel_facts))
 
 
 def job_of(
@@ -53,11 +53,11 @@ def job_of(
 ) -> Job:
     """The job of a family at a hidden size (channels: half of it); a tenth of the steps for validation, a tenth for test."""
     family, network = FAMILIES[name]
-    own = {"hidden_size": size} if family == "recurrent" else {"channels": size // 2}
+    arguments = {"hidden_size": size} if family == "recurrent" else {"channels": size // 2}
     windows = WindowParams(HORIZON, dict.fromkeys(NAMES, FeatureWindow(lookback)), stride=stride)
     return Job(
         family=family,
-        network=network | own,
+        network=network | arguments,
         windows=windows,
         split=Split("time", steps * 8 // 10, steps * 9 // 10),
         scaling=Rule("series", "last"),
@@ -80,8 +80,8 @@ class PlainTcn(Tcn):
             hidden = self._causal(block.first, maps_BCL, 2**number).relu()
             change = self._causal(block.second, hidden, 2**number).relu()
             maps_BCL = (block.residual(maps_BCL) + change).relu()
-        found: Tensor = self.head(maps_BCL[..., -1]).unflatten(-1, self.shape)
-        return found
+        output: Tensor = self.head(maps_BCL[..., -1]).unflatten(-1, self.shape)
+        return output
 
     def _causal(self, layer: nn.Conv1d, maps_BCL: Tensor, dilation: int) -> Tensor:
         padded = nn.functional.pad(maps_BCL, ((self.kernel_size - 1) * dilation, 0))
@@ -110,13 +110,13 @@ class Way:
         train = windows["train"].dense() if forecaster.dense else windows["train"]
         self.batches: Iterator[Batch] = iter(train.batches(batch, train.shuffled(0)))
         if static:
-            one = next(self.batches)
-            seen, targets = forecaster.inputs(*one.inputs), forecaster.scale_targets(one.y_BH, one.inputs.series_B)
+            first = next(self.batches)
+            seen, targets = forecaster.inputs(*first.inputs), forecaster.scale_targets(first.y_BH, first.inputs.series_B)
             if plain:
                 plainly(forecaster.network, seen.x_BLN)
             forecaster.inputs = lambda *_: seen  # type: ignore[method-assign]
             forecaster.scale_targets = lambda *_: targets  # type: ignore[method-assign]
-            self.batches = iter(lambda: one, None)
+            self.batches = iter(lambda: first, None)
 
     def __call__(self) -> None:
         self.step(next(self.batches), 1e-3)

@@ -112,13 +112,13 @@ def main() -> None:
         parser.error("--set windows.horizon: write --horizon, which names the run after it too")
     ready()
     if given.name in SEASONS:
-        found = {"m4": run(given, [])}
-        show_m4(given, found["m4"])
+        results = {"m4": run(given, [])}
+        show_m4(given, results["m4"])
     else:
         named = {h: [f"windows.horizon={h}", f"name={given.name}-{h}"] for h in given.horizon or HORIZONS[:1]}
-        found = {str(h): run(given, settings) for h, settings in named.items()}
-        show_long(found)
-    print(json.dumps({key: one["rows"] for key, one in found.items()}))
+        results = {str(h): run(given, settings) for h, settings in named.items()}
+        show_long(results)
+    print(json.dumps({key: result["rows"] for key, result in results.items()}))
 
 
 def _horizons(text: str) -> tuple[int, ...]:
@@ -144,62 +144,62 @@ def run(given: argparse.Namespace, settings: list[str]) -> dict[str, Any]:
     comparison = runs.last_comparison(params_of.name)
     kept = comparison.data.tags.get("forecasts")
     file = Path(kept) if kept else logs.artifact(comparison.info.run_id, "forecasts.parquet")
-    facts = leaderboard_of(params_of.name, comparison.info.run_id)
-    told = {"name": params_of.name, "run": params_of, "command": shlex.join(command)}
-    return {**told, "rows": facts["rows"], "chosen": facts["chosen"], "forecasts": file}
+    leaderboard = leaderboard_of(params_of.name, comparison.info.run_id)
+    details = {"name": params_of.name, "run": params_of, "command": shlex.join(command)}
+    return {**details, "rows": leaderboard["rows"], "chosen": leaderboard["chosen"], "forecasts": file}
 
 
-def show_long(found: dict[str, dict[str, Any]]) -> None:
+def show_long(results: dict[str, dict[str, Any]]) -> None:
     """A row a variant and horizon, then the means over horizons where there are several."""
-    for one in found.values():
-        print(f"\n{one['name']}: {one['command']}")
+    for result in results.values():
+        print(f"\n{result['name']}: {result['command']}")
         print(f"  {'':28}{'val MSE':>9}{'test MSE':>10}{'±':>8}{'test MAE':>10}{'seeds':>7}{'minutes':>9}")
-        for row in finished(one["rows"]):
+        for row in finished(result["rows"]):
             spread = row["test_mse_scaled_spread"]
-            told = f"{spread:8.4f}" if spread is not None else f"{'':8}"
-            numbers = f"{row['val_mse_scaled']:9.4f}{row['test_mse_scaled']:10.4f}{told}{row['test_mae_scaled']:10.4f}"
-            print(f"  {_label(row, one):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
-        _beside(one["name"])
-    if len(found) > 1:
-        print("\nmean test MSE over", ", ".join(found))
-        tables = [{row["name"]: row["test_mse_scaled"] for row in finished(one["rows"])} for one in found.values()]
+            spread_cell = f"{spread:8.4f}" if spread is not None else f"{'':8}"
+            numbers = f"{row['val_mse_scaled']:9.4f}{row['test_mse_scaled']:10.4f}{spread_cell}{row['test_mae_scaled']:10.4f}"
+            print(f"  {_label(row, result):28}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
+        _beside(result["name"])
+    if len(results) > 1:
+        print("\nmean test MSE over", ", ".join(results))
+        tables = [{row["name"]: row["test_mse_scaled"] for row in finished(result["rows"])} for result in results.values()]
         for name in tables[0]:
             if all(name in table for table in tables):
                 print(f"  {name:28}{sum(table[name] for table in tables) / len(tables):9.4f}")
-        chosen = [table[one["chosen"]] for table, one in zip(tables, found.values(), strict=True) if one["chosen"]]
-        if len(chosen) == len(found):
+        chosen = [table[result["chosen"]] for table, result in zip(tables, results.values(), strict=True) if result["chosen"]]
+        if len(chosen) == len(results):
             print(f"  {'* chosen on validation':28}{sum(chosen) / len(chosen):9.4f}")
 
 
-def show_m4(given: argparse.Namespace, found: dict[str, Any]) -> None:
+def show_m4(given: argparse.Namespace, result: dict[str, Any]) -> None:
     """A row a model with its scores on the rows held out, and adds them to its row.  Naive2 is that of the competition."""
-    frame = pl.read_parquet(found["forecasts"])
-    history = long_frame(found["run"], open_source(found["run"].data)).select("unique_id", "ds", "y").collect()
-    scores = scores_of(frame, found["rows"], history, SEASONS[given.name])
-    print(f"\n{found['name']}, {frame['unique_id'].n_unique()} series held out: {found['command']}")
+    frame = pl.read_parquet(result["forecasts"])
+    history = long_frame(result["run"], open_source(result["run"].data)).select("unique_id", "ds", "y").collect()
+    scores = scores_of(frame, result["rows"], history, SEASONS[given.name])
+    print(f"\n{result['name']}, {frame['unique_id'].n_unique()} series held out: {result['command']}")
     print(f"  {'':28}{'val OWA':>9}{'sMAPE':>9}{'MASE':>9}{'OWA':>9}{'ours':>9}{'seeds':>7}{'minutes':>9}")
-    for row in found["rows"]:
+    for row in result["rows"]:
         row |= scores.pop(row["name"], {})
     more = [
-        {"name": name, "val_score": None, "seeds": None, **own} for name, own in scores.items()
+        {"name": name, "val_score": None, "seeds": None, **row_scores} for name, row_scores in scores.items()
     ]  # Naive2, where it is no row
-    for row in [*(row for row in found["rows"] if "owa" in row), *more]:
+    for row in [*(row for row in result["rows"] if "owa" in row), *more]:
         val = f"{row['val_score']:9.3f}" if row["val_score"] is not None else f"{'':9}"
         numbers = "".join(f"{row[key]:9.{digits}f}" if row.get(key) is not None else f"{'':9}" for key, digits in DIGITS)
-        print(f"  {_label(row, found):28}{val}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
-    _beside(found["name"])
-    show_intervals(found)
+        print(f"  {_label(row, result):28}{val}{numbers}{row['seeds'] or '':>7}{_minutes(row):>9}")
+    _beside(result["name"])
+    show_intervals(result)
 
 
-def show_intervals(found: dict[str, Any]) -> None:
+def show_intervals(result: dict[str, Any]) -> None:
     """A row a model with the scores of its intervals, which stand in its row."""
     head = (*("MSIS", "ACD", "WQL", "cover 90"), *(f"fifth {k}" for k in range(1, 6)), "our MSIS", "our WQL")
     print(f"\n  {'':28}" + "".join(f"{name:>9}" for name in head))
-    for row in [row for row in found["rows"] if row.get("msis") is not None]:
+    for row in [row for row in result["rows"] if row.get("msis") is not None]:
         ours = f"{_cell(row['test_msis_95'], 2)}{_cell(row['test_wql'], 4)}"
         shares = "".join(_cell(row[key], 3) for key in OF_INTERVALS[3:])
-        print(f"  {_label(row, found):28}{_cell(row['msis'], 2)}{_cell(row['acd'], 3)}{_cell(row['wql'], 4)}{shares}{ours}")
-    for method, (msis, acd, wql) in INTERVALS[found["name"]].items():
+        print(f"  {_label(row, result):28}{_cell(row['msis'], 2)}{_cell(row['acd'], 3)}{_cell(row['wql'], 4)}{shares}{ours}")
+    for method, (msis, acd, wql) in INTERVALS[result["name"]].items():
         print(f"  {'(beside) ' + method:52}{_cell(msis, 2)}{_cell(acd, 3)}{_cell(wql, 4)}")
 
 
@@ -213,11 +213,15 @@ def scores_of(
     """Name of a row -> smape, mase and owa of its forecasts by the competition's formulas, and the scores of its intervals; the
     mean over its seeds."""
     names = [row["name"] for row in finished(rows) if row["name"] != "naive2"]
-    columns = {name: [one for one in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", one)] for name in names}
-    by_fit = owa(frame, history, [one for some in columns.values() for one in some], season)
-    for one in {*by_fit} & {*frame.columns}:
-        by_fit[one] |= of_intervals(frame, history, one, season)
-    return {name: _mean([by_fit[one] for one in some]) for name, some in columns.items() if some} | {"naive2": by_fit["naive2"]}
+    columns = {
+        name: [column for column in frame.columns if re.fullmatch(re.escape(name) + r"(-s\d+)?", column)] for name in names
+    }
+    by_fit = owa(frame, history, [column for some in columns.values() for column in some], season)
+    for column in {*by_fit} & {*frame.columns}:
+        by_fit[column] |= of_intervals(frame, history, column, season)
+    return {name: _mean([by_fit[column] for column in some]) for name, some in columns.items() if some} | {
+        "naive2": by_fit["naive2"]
+    }
 
 
 def finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -227,12 +231,12 @@ def finished(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _mean(scores: list[dict[str, float | None]]) -> dict[str, float | None]:
     """Over the seeds of a variant."""
-    known = {key: [one[key] for one in scores] for key in scores[0]}
+    known = {key: [seed_scores[key] for seed_scores in scores] for key in scores[0]}
     return {key: None if None in values else float(np.mean(values)) for key, values in known.items()}
 
 
-def _label(row: dict[str, Any], found: dict[str, Any]) -> str:
-    return f"{row['name']} *" if row["name"] == found["chosen"] else str(row["name"])
+def _label(row: dict[str, Any], result: dict[str, Any]) -> str:
+    return f"{row['name']} *" if row["name"] == result["chosen"] else str(row["name"])
 
 
 def _minutes(row: dict[str, Any]) -> str:

@@ -80,9 +80,9 @@ def cost(variant: str, panel: Path) -> dict[str, float]:
             shares.append(forecasts / trained)
     from scipy.optimize import nnls  # statsforecast brings it
 
-    found, _ = nnls(np.array(rows), np.array(seen))
+    fitted, _ = nnls(np.array(rows), np.array(seen))
     names = ("fixed", "sample", "cell", "square")
-    return {name: float(f"{value:.3g}") for name, value in zip(names, found, strict=True)} | {
+    return {name: float(f"{value:.3g}") for name, value in zip(names, fitted, strict=True)} | {
         "forecast": float(f"{np.median(shares):.2g}")
     }
 
@@ -96,15 +96,15 @@ def main() -> None:
     keep_memory()
     whole = {name for name in variant_names() if not load_variant(name, "params/smoke.yaml").members}
     names = given.only.split(",") if given.only else sorted(whole) if given.full else [n for n in WRITTEN if n in whole]
-    found = {}
+    costs = {}
     with tempfile.TemporaryDirectory() as folder:
         for channels in CHANNELS:
             (Path(folder) / str(channels)).mkdir()
             make_panel(Path(folder) / str(channels), SERIES, STEPS, names_of(channels))
         for name in names:
-            found[name] = cost(name, Path(folder))
-            print(f"{name}: {{{', '.join(f'{key}: {value}' for key, value in found[name].items())}}}", flush=True)
-    print(json.dumps(found))
+            costs[name] = cost(name, Path(folder))
+            print(f"{name}: {{{', '.join(f'{key}: {value}' for key, value in costs[name].items())}}}", flush=True)
+    print(json.dumps(costs))
 
 
 if __name__ == "__main__":

@@ -92,14 +92,14 @@ def main() -> int:
             _say(failed[-1])
             continue
         _say(f"{table.name}: {table.series} series, {table.rows:,} rows, {rows[-1].minutes:.1f} minutes")
-    more = "".join(f", --set {one}" for one in asked.settings)
+    more = "".join(f", --set {setting}" for setting in asked.settings)
     print(f"Seeds: {asked.seeds}, validation ranges: {asked.folds}{more}.")
     print("\n".join([*report(rows, asked.folds, given.test), *failed, *_missing(missing)]))
-    told = [facts_of(row, given.test) for row in rows]
+    content = [facts_of(row, given.test) for row in rows]
     work.mkdir(parents=True, exist_ok=True)
     with placed(work / "rows.json") as partial:
-        partial.write_text(json.dumps(told, indent=1))
-    print(json.dumps(told))
+        partial.write_text(json.dumps(content, indent=1))
+    print(json.dumps(content))
     return 1 if failed else 0
 
 
@@ -160,23 +160,23 @@ def row_of(table: Table, asked: Asked) -> Row:
     _command(asked, folder, "init", str(table.file), "--out", str(run_file), "--force")
     state = _state(table, run_file, asked)
     before: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
-    facts: dict[str, Any] = before if before.get("state") == state else {"state": state, "seconds": 0.0, "core_seconds": 0.0}
-    if "leaderboard" not in facts:
-        first = not facts["seconds"]
+    record: dict[str, Any] = before if before.get("state") == state else {"state": state, "seconds": 0.0, "core_seconds": 0.0}
+    if "leaderboard" not in record:
+        first = not record["seconds"]
         try:
-            facts |= _compared(table, run_file, asked)
-            facts["partly"] = first and any("trained before" in raw["note"] for raw in facts["leaderboard"]["rows"])
-            if before.get("leaderboard", {}).get("run") == facts["leaderboard"]["run"]:  # nothing that counts has changed
-                facts |= {key: before[key] for key in ("seconds", "core_seconds", "partly")}
+            record |= _compared(table, run_file, asked)
+            record["partly"] = first and any("trained before" in raw["note"] for raw in record["leaderboard"]["rows"])
+            if before.get("leaderboard", {}).get("run") == record["leaderboard"]["run"]:  # nothing that counts has changed
+                record |= {key: before[key] for key in ("seconds", "core_seconds", "partly")}
         finally:  # also where it is interrupted: the next call goes on
-            facts["seconds"] += time.monotonic() - began
-            facts["core_seconds"] += _core_seconds() - used
+            record["seconds"] += time.monotonic() - began
+            record["core_seconds"] += _core_seconds() - used
             with placed(kept) as partial:
-                partial.write_text(json.dumps(facts))
-    row = judged(table.name, facts["leaderboard"], facts["ranges"])
-    ahead = Ahead(**facts["ahead"]) if facts["ahead"] else None
-    row = replace(row, series=table.series, rows=table.rows, ahead=ahead, partly=facts["partly"])
-    return replace(row, minutes=facts["seconds"] / 60, core_minutes=facts["core_seconds"] / 60)
+                partial.write_text(json.dumps(record))
+    row = judged(table.name, record["leaderboard"], record["ranges"])
+    ahead = Ahead(**record["ahead"]) if record["ahead"] else None
+    row = replace(row, series=table.series, rows=table.rows, ahead=ahead, partly=record["partly"])
+    return replace(row, minutes=record["seconds"] / 60, core_minutes=record["core_seconds"] / 60)
 
 
 def _core_seconds() -> float:
@@ -203,7 +203,7 @@ def _compared(table: Table, run_file: Path, asked: Asked) -> dict[str, Any]:
 
 def _compare(run_file: Path, asked: Asked, ranges: int) -> None:
     settings = [f"training.seeds={asked.seeds}", f"split.folds={ranges}", *asked.settings]
-    _command(asked, run_file.parent, "compare", str(run_file), *(part for one in settings for part in ("--set", one)))
+    _command(asked, run_file.parent, "compare", str(run_file), *(part for setting in settings for part in ("--set", setting)))
 
 
 def _scored_ahead(table: Table, name: str, asked: Asked) -> Ahead:

@@ -46,19 +46,19 @@ def cluster(folder: Path) -> Iterator[list[Path]]:
 
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": tempfile.mkdtemp(prefix="ray-")}
     head = {"num_cpus": 0, "include_dashboard": False, "node_ip_address": "127.0.0.2", "object_store_memory": STORE}
-    found = Cluster(initialize_head=True, head_node_args=head)
+    ray_cluster = Cluster(initialize_head=True, head_node_args=head)
     caches = [folder / f"node-{number}" for number in range(NODES)]
     try:
         for number, cache in enumerate(caches, start=3):  # Ray takes 127.0.0.1 for the name of another address
             its = {"node_ip_address": f"127.0.0.{number}", "env_vars": {"LAGLINE_CACHE": str(cache)}}
-            found.add_node(**its, num_cpus=1, object_store_memory=STORE)
-        os.environ["RAY_ADDRESS"] = found.address
+            ray_cluster.add_node(**its, num_cpus=1, object_store_memory=STORE)
+        os.environ["RAY_ADDRESS"] = ray_cluster.address
         yield caches
     finally:
         import ray
 
         ray.shutdown()
-        found.shutdown()
+        ray_cluster.shutdown()
         shutil.rmtree(os.environ["RAY_TMPDIR"], ignore_errors=True)
 
 
@@ -68,8 +68,8 @@ def panel(folder: Path, series: int, steps: int) -> Path:
     made.mkdir(parents=True)
     make_panel(made, series, steps)
     digest = content_digest(made)
-    told = json.loads((made / "panel.json").read_text()) | {"digest": digest}
-    (made / "panel.json").write_text(json.dumps(told))
+    panel_facts = json.loads((made / "panel.json").read_text()) | {"digest": digest}
+    (made / "panel.json").write_text(json.dumps(panel_facts))
     return made.rename(folder / digest)
 
 
@@ -85,8 +85,8 @@ def through(name: str, jobs: Sequence[Job], home: Path, at_a_time: int = 1) -> f
     os.environ["LAGLINE_ENGINE"] = name
     started = time.perf_counter()
     with ThreadPoolExecutor(at_a_time) as pool:
-        found = list(pool.map(lambda job: run_fit(job, home, Listener(), threading.Event()), jobs))
-    assert all(one.result.finished and not one.reused for one in found)
+        outcomes = list(pool.map(lambda job: run_fit(job, home, Listener(), threading.Event()), jobs))
+    assert all(outcome.result.finished and not outcome.reused for outcome in outcomes)
     return time.perf_counter() - started
 
 
@@ -122,11 +122,11 @@ def cost_of_a_fit(folder: Path, rounds: int, steps: int) -> tuple[Cost, bool]:
     for number in range(rounds):
         job, weights = fit_of(data, SMALL[1], steps, seed=number), set()
         for way in (*ways[number % 3 :], *ways[: number % 3]):
-            seconds, found = one_way(way, job, folder / f"{way}-{number}")
+            seconds, digest = one_way(way, job, folder / f"{way}-{number}")
             times.setdefault(way, []).append(seconds)
-            weights.add(found)
+            weights.add(digest)
         same &= len(weights) == 1
-    return Cost(**{way: median(found) for way, found in times.items()}), same
+    return Cost(**{way: median(seconds) for way, seconds in times.items()}), same
 
 
 def shipping(folder: Path, caches: Sequence[Path]) -> dict[str, float]:
@@ -227,8 +227,8 @@ def main() -> None:
     os.environ["LAGLINE_DEVICE"] = "cpu"
     keep_memory()
     with tempfile.TemporaryDirectory() as name, cluster(Path(name)) as caches:
-        found = measured(Path(name), caches, *((9, LONG) if given.full else (5, SECONDS)))
-    print(json.dumps(found))
+        figures = measured(Path(name), caches, *((9, LONG) if given.full else (5, SECONDS)))
+    print(json.dumps(figures))
 
 
 if __name__ == "__main__":

@@ -58,26 +58,26 @@ def main() -> None:
     if given.child:
         CHILDREN[given.child[0]](Path(given.child[1]), given.variants, rows, () if given.point else QUANTILES)
         return
-    found = {}
+    costs = {}
     for kind in ("point", "quantiles"):
         with tempfile.TemporaryDirectory() as name:
             folder, more = Path(name), ["--point"] if kind == "point" else []
             make_panel(folder, given.series, LOOKBACK + HORIZON + 2 * rows + 40)
-            facts = json.loads((folder / "panel.json").read_text())
-            facts |= {"frequency": 1, "ids": [f"s{i:05}" for i in range(given.series)], "forward_fill": 0}
-            (folder / "panel.json").write_text(json.dumps(facts))
+            panel_facts = json.loads((folder / "panel.json").read_text())
+            panel_facts |= {"frequency": 1, "ids": [f"s{i:05}" for i in range(given.series)], "forward_fill": 0}
+            (folder / "panel.json").write_text(json.dumps(panel_facts))
             nothing = child(folder, given, "evaluate", 0, more)
             made = child(folder, given, "forecast", 2 * given.variants, more)
             counts = (given.variants, 2 * given.variants) if kind == "quantiles" else (given.variants,)
-            found[kind] = (made, nothing, *(child(folder, given, "evaluate", count, more) for count in counts))
-    show(given, found, given.series * (rows // HORIZON) * 2)
+            costs[kind] = (made, nothing, *(child(folder, given, "evaluate", count, more) for count in counts))
+    show(given, costs, given.series * (rows // HORIZON) * 2)
 
 
-def show(given: argparse.Namespace, found: dict[str, tuple[dict[str, float], ...]], forecasts: int) -> None:
+def show(given: argparse.Namespace, costs: dict[str, tuple[dict[str, float], ...]], forecasts: int) -> None:
     """A table for people, and the ratios as JSON."""
     print(f"{given.series:,} series, {forecasts:,} forecasts of {HORIZON} steps a variant, {given.variants} variants")
     cost: dict[str, dict[str, float]] = {}
-    for kind, (made, nothing, evaluated, *_) in found.items():
+    for kind, (made, nothing, evaluated, *_) in costs.items():
         cost[kind] = {
             "forecasting": given.variants * made["seconds"],
             "evaluating": evaluated["seconds"],
@@ -89,7 +89,7 @@ def show(given: argparse.Namespace, found: dict[str, tuple[dict[str, float], ...
             f"{cost[kind]['cpu']:8.1f} s, {evaluated['cpu']:.1f} s of it evaluating; at most {evaluated['peak_mb']:,.0f} MB "
             f"(forecasting {made['peak_mb']:,.0f}, imports {nothing['peak_mb']:,.0f})"
         )
-    (point, whole), (_, nothing, evaluated, twice) = (cost["point"], cost["quantiles"]), found["quantiles"]
+    (point, whole), (_, nothing, evaluated, twice) = (cost["point"], cost["quantiles"]), costs["quantiles"]
     ratios = {
         "evaluation_ratio": whole["evaluating"] / whole["forecasting"],
         "memory_ratio": (twice["peak_mb"] - nothing["peak_mb"]) / (evaluated["peak_mb"] - nothing["peak_mb"]),
@@ -110,8 +110,8 @@ def forecast_once(folder: Path, variants: int, rows: int, quantiles: tuple[float
         windows = Windows(panel, WINDOWS, origin_rows(panel, WINDOWS, split_of(rows), name, HORIZON))
         made = forecast_all(forecaster, windows)
         frame = forecast_frame(panel, windows, made.points, "m0")
-        own = made.quantiles.reshape(frame.height, len(quantiles))
-        columns = (pl.Series(own_column("m0", level), own[:, place]) for place, level in enumerate(quantiles))
+        own_quantiles = made.quantiles.reshape(frame.height, len(quantiles))
+        columns = (pl.Series(own_column("m0", level), own_quantiles[:, place]) for place, level in enumerate(quantiles))
         write_parquet(frame.with_columns(columns), folder / f"m0-{name}.parquet")
     began.tell()
     make_variants(folder, variants, quantiles)
@@ -188,8 +188,8 @@ def child(folder: Path, given: argparse.Namespace, step: str, variants: int, mor
     done = subprocess.run([*command, *(["--full"] if given.full else [])], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 if __name__ == "__main__":

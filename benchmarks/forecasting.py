@@ -40,8 +40,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         make_panel(Path(folder), given.series, STEPS)
-        facts = json.loads((Path(folder) / "panel.json").read_text())
-        (Path(folder) / "panel.json").write_text(json.dumps(facts | {"frequency": 1}))
+        panel_facts = json.loads((Path(folder) / "panel.json").read_text())
+        (Path(folder) / "panel.json").write_text(json.dumps(panel_facts | {"frequency": 1}))
         forecaster, windows = prepare(job_of(given.cell, Path(folder), SIZE, steps=STEPS))
         forecaster.eval()
         panel, params = Panel.open(folder), windows["train"].params
@@ -62,19 +62,19 @@ def main() -> None:
 
         ways: dict[str, Callable[[], None]] = {f"plain {size}": lambda size=size: plain(size) for size in SIZES}
         ways["ours"] = ours
-        found: dict[str, list[float]] = {name: [] for name in ways}
+        by_way: dict[str, list[float]] = {name: [] for name in ways}
         for number in range(ROUNDS + 1):
             for name, way in ways.items():
                 began = time.process_time()
                 way()
                 if number:
-                    found[name].append(time.process_time() - began)
-    seconds = {name: statistics.median(values) for name, values in found.items()}
+                    by_way[name].append(time.process_time() - began)
+    seconds = {name: statistics.median(values) for name, values in by_way.items()}
     best = min((name for name in seconds if name != "ours"), key=seconds.__getitem__)
     print(f"{given.series:,} series, {given.cell} of {SIZE}, lookback {LOOKBACK}")
     for name, value in seconds.items():
         print(f"{name:10} {given.series / value:8,.0f} series a second")
-    ratio = statistics.median(a / b for a, b in zip(found[best], found["ours"], strict=True))
+    ratio = statistics.median(a / b for a, b in zip(by_way[best], by_way["ours"], strict=True))
     print(json.dumps({"forward_ratio": ratio, "best_plain": best, "series_per_second": given.series / seconds["ours"]}))
 
 

@@ -88,15 +88,15 @@ def family(name: str, panel: Path, sizes: dict[str, int], device: str, precision
             way.step.half = not why
             way.step.forecaster.train()
     ways["loader"].batches = items(Panel.open(panel), sizes["lookback"], sizes["batch"], device)
-    found: dict[str, list[float]] = {way: [] for way in ways}
+    by_way: dict[str, list[float]] = {way: [] for way in ways}
     for number in range(ROUNDS + 1):
         for way, step in ways.items():
             speed = per_second(step, sizes["slice"] if number else 3, sizes["batch"], device)
             if number:
-                found[way].append(speed)
-    middle = {way: statistics.median(speeds) for way, speeds in found.items()}
+                by_way[way].append(speed)
+    middle = {way: statistics.median(speeds) for way, speeds in by_way.items()}
     ratios = {
-        f"{way}_ratio": statistics.median(a / b for a, b in zip(found["ours"], found[way], strict=True))
+        f"{way}_ratio": statistics.median(a / b for a, b in zip(by_way["ours"], by_way[way], strict=True))
         for way in ("static", "loader")
     }
     return middle | ratios | {"precision": "float32" if precision == "float32" or why else "bfloat16", "why": why}
@@ -117,11 +117,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_panel(Path(folder), sizes["series"], sizes["steps"])
         for name in (name for name in FAMILIES if name in given.only.split(",")):
-            one = family(name, Path(folder), sizes, given.device, given.precision)
-            speeds = " ".join(f"{one[way]:10,.0f}" for way in ("static", "ours", "loader"))
-            note = f"  float32: {one['why']}" if one["why"] else ""
-            print(f"{name:6} {speeds} {one['static_ratio']:12.2f} {one['loader_ratio']:12.2f}{note}", flush=True)
-            figures |= {f"{key}_{name}": one[key] for key in ("static_ratio", "loader_ratio")}
+            row = family(name, Path(folder), sizes, given.device, given.precision)
+            speeds = " ".join(f"{row[way]:10,.0f}" for way in ("static", "ours", "loader"))
+            note = f"  float32: {row['why']}" if row["why"] else ""
+            print(f"{name:6} {speeds} {row['static_ratio']:12.2f} {row['loader_ratio']:12.2f}{note}", flush=True)
+            figures |= {f"{key}_{name}": row[key] for key in ("static_ratio", "loader_ratio")}
     print(json.dumps(figures))
 
 

@@ -53,8 +53,14 @@ def make(folder: Path, rows: int, series: int, missing: float = 0.0) -> None:
         arrays["values"][rng.random((rows, FEATURES), dtype=np.float32) < missing] = np.nan
     for name in ARRAYS:
         np.save(folder / f"{name}.npy", arrays[name])
-    facts = {"ids": [f"s{i:04d}" for i in range(series)], "channels": NAMES, "digest": "", "frequency": "1h", "forward_fill": 0}
-    (folder / "panel.json").write_text(json.dumps(facts))
+    panel_facts = {
+        "ids": [f"s{i:04d}" for i in range(series)],
+        "channels": NAMES,
+        "digest": "",
+        "frequency": "1h",
+        "forward_fill": 0,
+    }
+    (folder / "panel.json").write_text(json.dumps(panel_facts))
 
 
 def resident(key: str) -> int:
@@ -115,11 +121,11 @@ def streamed(panel: Panel) -> Figures:
     """Rows a second to a Parquet file, and the memory it takes."""
     with tempfile.TemporaryDirectory() as folder:
         write_lag_table(few(panel), PARAMS, Path(folder) / "few.parquet")  # imports and first calls
-        found: list[Any] = []
+        written: list[Any] = []
         started = time.perf_counter()
-        extra = extra_memory(lambda: found.append(write_lag_table(panel, PARAMS, Path(folder) / "lags.parquet")))
+        extra = extra_memory(lambda: written.append(write_lag_table(panel, PARAMS, Path(folder) / "lags.parquet")))
         taken = time.perf_counter() - started
-    return {"rows_per_second": len(panel.times) / taken, "extra_memory_ratio": extra / table_bytes(*found[0])}
+    return {"rows_per_second": len(panel.times) / taken, "extra_memory_ratio": extra / table_bytes(*written[0])}
 
 
 def over(panel: Panel) -> Figures:
@@ -146,8 +152,8 @@ def measured(measure: str, rows: int, series: int = SERIES, missing: float = 0.0
         make(Path(folder), rows, series, missing)
         command = [sys.executable, "-m", "benchmarks.lags", "--measure", measure, "--panel", folder]
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: Figures = json.loads(done.stdout)
-    return found
+    figures: Figures = json.loads(done.stdout)
+    return figures
 
 
 def compared(rows: int) -> Figures:
@@ -156,18 +162,18 @@ def compared(rows: int) -> Figures:
     print(f"{rows:,} rows, {SERIES:,} series, {FEATURES} features x {LAGS} lags: {output / 1e9:.1f} GB as a table")
     print(f"{'':34s} {'rows/s':>12s} {'x memcpy':>9s} {'extra memory / table':>21s}")
     whole, gaps = measured("in memory", rows), measured("in memory", rows, missing=0.1)
-    file, one = measured("streamed", rows), measured("streamed", rows, series=1)
+    file, single = measured("streamed", rows), measured("streamed", rows, series=1)
     labels = ("in memory", "in memory, a tenth missing", "to Parquet", "to Parquet, one single series")
-    for label, found in zip(labels, (whole, gaps, file, one), strict=True):
-        copied = f"{found['memcpy_ratio']:9.2f}" if "memcpy_ratio" in found else " " * 9
-        print(f"{label:34s} {found['rows_per_second']:12,.0f} {copied} {found['extra_memory_ratio']:21.3f}")
+    for label, figures in zip(labels, (whole, gaps, file, single), strict=True):
+        copied = f"{figures['memcpy_ratio']:9.2f}" if "memcpy_ratio" in figures else " " * 9
+        print(f"{label:34s} {figures['rows_per_second']:12,.0f} {copied} {figures['extra_memory_ratio']:21.3f}")
     return {
         **whole,
         "missing_rows_per_second": gaps["rows_per_second"],
         "missing_extra_memory_ratio": gaps["extra_memory_ratio"],
         "streamed_rows_per_second": file["rows_per_second"],
         "streamed_extra_memory_ratio": file["extra_memory_ratio"],
-        "streamed_one_series_extra_memory_ratio": one["extra_memory_ratio"],
+        "streamed_one_series_extra_memory_ratio": single["extra_memory_ratio"],
     }
 
 

@@ -142,9 +142,9 @@ PUBLISHED_RUNS = {
 
 def build(network: str, task: Task, length: int, changes: dict[str, int | float]) -> nn.Module:
     """The network of a variant, without dropout, with other numbers where `changes` has them."""
-    own, _ = read_yaml(PARAMS / "variants" / f"{network}.yaml")
-    arguments = {name: value for name, value in own["network"].items() if name != "dropout"} | changes
-    kind: Any = FAMILIES[own["family"]]
+    content, _ = read_yaml(PARAMS / "variants" / f"{network}.yaml")
+    arguments = {name: value for name, value in content["network"].items() if name != "dropout"} | changes
+    kind: Any = FAMILIES[content["family"]]
     built: nn.Module = kind(
         num_features=task.features, lookback=length, horizon=task.horizon, outputs=task.outputs, **arguments
     )
@@ -157,8 +157,8 @@ def gradient_reach(network: nn.Module, task: Task, x_BLF: Tensor, y: Tensor) -> 
     32 bits end at 1e-38, and what an untrained GRU hands back over 200 samples lies below.  None where the newest have no
     gradient at all: the blanks of copy memory in front of a ReLU whose bias is still 0.
     """
-    own, x_BLF = copy.deepcopy(network).double(), x_BLF.double().requires_grad_()
-    (slope_BLF,) = torch.autograd.grad(task.loss(own(x_BLF), y.double() if y.is_floating_point() else y), x_BLF)
+    doubled, x_BLF = copy.deepcopy(network).double(), x_BLF.double().requires_grad_()
+    (slope_BLF,) = torch.autograd.grad(task.loss(doubled(x_BLF), y.double() if y.is_floating_point() else y), x_BLF)
     by_sample_L, tenth = slope_BLF.norm(dim=2).mean(0), max(x_BLF.shape[1] // 10, 1)
     oldest, newest = float(by_sample_L[:tenth].mean()), float(by_sample_L[-tenth:].mean())
     return oldest / newest if newest else None
@@ -212,13 +212,13 @@ def all_runs(runs: list[tuple[str, str, int, Budget]]) -> Iterator[Found]:
             yield done.result()
 
 
-def told(found: Found) -> str:
+def told(run: Found) -> str:
     """One line."""
-    verdict = f"solved in {found.steps:,} steps" if found.solved else f"not solved in {found.steps:,}"
-    before, after = ("-" if value is None else f"{value:.1e}" for value in (found.reach_before, found.reach))
+    verdict = f"solved in {run.steps:,} steps" if run.solved else f"not solved in {run.steps:,}"
+    before, after = ("-" if value is None else f"{value:.1e}" for value in (run.reach_before, run.reach))
     reach = f"gradient oldest / newest {before:>8s} -> {after:>8s}"
-    loss = f"{found.loss:8.4g} (guessing {found.guessing:.4f})"
-    return f"{found.task:8s} {found.length:4d}  {found.network:14s} {loss}  {verdict:22s} {reach}  {found.seconds:5.0f} s"
+    loss = f"{run.loss:8.4g} (guessing {run.guessing:.4f})"
+    return f"{run.task:8s} {run.length:4d}  {run.network:14s} {loss}  {verdict:22s} {reach}  {run.seconds:5.0f} s"
 
 
 def change(text: str) -> tuple[str, str, int | float]:
@@ -256,8 +256,10 @@ def parsed() -> list[tuple[str, str, int, Budget]]:
         if not given.published:
             names, budget = NETWORKS, Budget(STEPS, LEARNING_RATE, {})
         rate = given.learning_rate or budget.learning_rate
-        own = {network: budget.changes.get(network, {}) | changes.get(network, {}) for network in budget.changes | changes}
-        budget = budget._replace(steps=given.steps or budget.steps, learning_rate=rate, changes=own)
+        by_network = {
+            network: budget.changes.get(network, {}) | changes.get(network, {}) for network in budget.changes | changes
+        }
+        budget = budget._replace(steps=given.steps or budget.steps, learning_rate=rate, changes=by_network)
         lengths = own_lengths or ([length] if given.published else [50, 200] + [600] * given.full)
         runs += [(name, task, size, budget) for size in lengths for name in only or names]
     return sorted(runs, key=lambda run: -run[2])
@@ -269,18 +271,18 @@ def main() -> None:
     print(f"{os.cpu_count()} cores; batches of {BATCH} windows, gradients clipped to {CLIP:g}")
     for task, budget in {run[1]: run[3] for run in runs}.items():
         print(f"{task}: {budget.steps:,} steps, Adam {budget.learning_rate:g} {budget.changes or ''}")
-    started, found, order = time.perf_counter(), [], [run[:3] for run in runs]
+    started, results, order = time.perf_counter(), [], [run[:3] for run in runs]
     for run in all_runs(runs):
-        found.append(run)
+        results.append(run)
         print(told(run), flush=True)
-    found.sort(key=lambda run: (run.task, run.length, order.index((run.network, run.task, run.length))))
+    results.sort(key=lambda run: (run.task, run.length, order.index((run.network, run.task, run.length))))
     print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes; in order:")
-    for run in found:
+    for run in results:
         print(told(run))
-    for task, length in dict.fromkeys((run.task, run.length) for run in found):
-        names = [run.network for run in found if (run.task, run.length, run.solved) == (task, length, True)]
+    for task, length in dict.fromkeys((run.task, run.length) for run in results):
+        names = [run.network for run in results if (run.task, run.length, run.solved) == (task, length, True)]
         print(f"{task} {length}: solved by {', '.join(names) or 'none'}")
-    print(json.dumps([{k: float(f"{v:.4g}") if type(v) is float else v for k, v in asdict(run).items()} for run in found]))
+    print(json.dumps([{k: float(f"{v:.4g}") if type(v) is float else v for k, v in asdict(run).items()} for run in results]))
 
 
 if __name__ == "__main__":

@@ -94,17 +94,17 @@ def main() -> None:
     if given.way:
         return child(given.way, given.table)
     rows = 10_000_000 if given.full else 2_000_000
-    found: dict[str, list[dict[str, float]]] = {"panel": [], "sort": []}
+    by_way: dict[str, list[dict[str, float]]] = {"panel": [], "sort": []}
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.parquet"
         make(table, rows)
         for _ in range(given.rounds):
-            for way in found:
+            for way in by_way:
                 command = [sys.executable, "-m", "benchmarks.panel", "--way", way, "--table", str(table)]
-                found[way].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-    seconds = {way: statistics.median(run["seconds"] for run in runs) for way, runs in found.items()}
-    heaps = {way: statistics.median(run["heap"] for run in runs) for way, runs in found.items()}
-    ratios = [a["seconds"] / b["seconds"] for a, b in zip(found["sort"], found["panel"], strict=True)]
+                by_way[way].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    seconds = {way: statistics.median(run["seconds"] for run in runs) for way, runs in by_way.items()}
+    heaps = {way: statistics.median(run["heap"] for run in runs) for way, runs in by_way.items()}
+    ratios = [a["seconds"] / b["seconds"] for a, b in zip(by_way["sort"], by_way["panel"], strict=True)]
     written = rows * (4 * FEATURES + 8 + 8)
     print(f"{rows:,} rows x {FEATURES} features, {SERIES:,} series, {os.cpu_count()} cores, {given.rounds} rounds (medians)")
     for way, label in (("panel", "Parquet -> panel"), ("sort", "polars: read and sort")):

@@ -96,8 +96,8 @@ def make_table(path: Path, series: int, seed: int = 0) -> int:
 
 def watched(arguments: Sequence[str], home: Path, program: Sequence[str] = ("-m", "flows")) -> Spent:
     """Runs `python -m flows ARGUMENTS` to its end, looking at its main process all the while.  `program`: another one."""
-    one = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "LAGLINE_JOBS"), "1")
-    environment = {**os.environ, **one, "LAGLINE_HOME": str(home), "COLUMNS": "200"}
+    single_thread = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "LAGLINE_JOBS"), "1")
+    environment = {**os.environ, **single_thread, "LAGLINE_HOME": str(home), "COLUMNS": "200"}
     command = [sys.executable, *program, *arguments]
     spent, said, under_way, before = Spent(), list[str](), [START], 0.0
     with subprocess.Popen(
@@ -155,14 +155,14 @@ def measured(series: int, folder: Path, verbs: Sequence[str]) -> Size:
         "compare": ["compare", str(run)],
         "forecast": ["forecast", f"{NAME}@challenger", "--data", str(table), "--out", str(folder / "made.parquet")],
     }
-    found = {}
+    by_verb = {}
     for verb in verbs:
-        found[verb] = watched(given[verb], home)
-        if found[verb].status:
-            raise RuntimeError(f"{verb} of {series:,} series ended with {found[verb].status}:\n{found[verb].said}")
+        by_verb[verb] = watched(given[verb], home)
+        if by_verb[verb].status:
+            raise RuntimeError(f"{verb} of {series:,} series ended with {by_verb[verb].status}:\n{by_verb[verb].said}")
     files = {"table": table.stat().st_size, "panel": _bytes(home / "panels")}
     files |= {"forecasts.parquet": max((file.stat().st_size for file in home.rglob("forecasts.parquet")), default=0)}
-    return Size(series, rows, found, files, plain)
+    return Size(series, rows, by_verb, files, plain)
 
 
 def _bytes(folder: Path) -> int:
@@ -184,9 +184,9 @@ def lines(fixed: Size, sizes: Sequence[Size]) -> Iterator[str]:
             ratio, a_row = (spent.cpu - base.cpu) / size.plain, (spent.peak - base.peak) / size.rows
             yield f"  {verb:<9} {'':<22} {spent.cpu:8.1f} {ratio:8.1f} {spent.peak / 1e6:8.0f} {a_row:8.1f}"
             for stage, seconds in spent.cpu_of.items():
-                own, of_base = spent.peak_of[stage], base.cpu_of.get(stage, 0.0)
-                ratio, a_row = (seconds - of_base) / size.plain, (own - base.peak_of.get(stage, 0)) / size.rows
-                yield f"  {'':<9} {stage:<22} {seconds:8.1f} {ratio:8.1f} {own / 1e6:8.0f} {a_row:8.1f}"
+                peak, of_base = spent.peak_of[stage], base.cpu_of.get(stage, 0.0)
+                ratio, a_row = (seconds - of_base) / size.plain, (peak - base.peak_of.get(stage, 0)) / size.rows
+                yield f"  {'':<9} {stage:<22} {seconds:8.1f} {ratio:8.1f} {peak / 1e6:8.0f} {a_row:8.1f}"
         files = ", ".join(
             f"{name} {count / 1e6:.1f} MB ({count / size.rows:.1f} B a row)" for name, count in size.files.items()
         )
@@ -196,8 +196,10 @@ def lines(fixed: Size, sizes: Sequence[Size]) -> Iterator[str]:
             pair = (one.series, other.series)
             cpu = exponent(one.verbs[verb].cpu - base.cpu, other.verbs[verb].cpu - base.cpu, pair)
             memory = exponent(one.verbs[verb].peak - base.peak, other.verbs[verb].peak - base.peak, pair)
-            told = ", ".join(f"{name} n^{power:.2f}" for name, power in (("CPU", cpu), ("memory", memory)) if power is not None)
-            yield f"  {verb}: from {pair[0]:,} to {pair[1]:,} series {told or 'too little to say'}"
+            powers = ", ".join(
+                f"{name} n^{power:.2f}" for name, power in (("CPU", cpu), ("memory", memory)) if power is not None
+            )
+            yield f"  {verb}: from {pair[0]:,} to {pair[1]:,} series {powers or 'too little to say'}"
 
 
 def main() -> None:
@@ -213,11 +215,13 @@ def main() -> None:
     asked = given.only.split(",")
     verbs = [verb for verb in VERBS if verb in asked or (verb == "compare" and "forecast" in asked)]
     with tempfile.TemporaryDirectory() as name:
-        fixed, *found = (measured(series, Path(name) / str(series), verbs) for series in (FIXED, *sorted(sizes)))
-    for line in lines(fixed, found):
+        fixed, *rest = (measured(series, Path(name) / str(series), verbs) for series in (FIXED, *sorted(sizes)))
+    for line in lines(fixed, rest):
         print(line)
-    facts = [{**asdict(size), "verbs": {verb: _facts(spent) for verb, spent in size.verbs.items()}} for size in (fixed, *found)]
-    print(json.dumps(facts))
+    content = [
+        {**asdict(size), "verbs": {verb: _facts(spent) for verb, spent in size.verbs.items()}} for size in (fixed, *rest)
+    ]
+    print(json.dumps(content))
 
 
 def _facts(spent: Spent) -> dict[str, object]:

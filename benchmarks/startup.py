@@ -70,9 +70,11 @@ def main() -> None:
     commands |= {name: (["-m", "flows", *arguments], status) for name, (_, arguments, status) in VERBS.items()}
     with tempfile.TemporaryDirectory() as folder:
         seconds(["-c", FILL], 0, Path(folder))
-        found = [{name: seconds(*command, Path(folder)) for name, command in commands.items()} for _ in range(rounds + 1)][1:]
-    middle = {name: statistics.median(one[name] for one in found) for name in commands}
-    ratios = {name: statistics.median(one[name] / one[bare] for one in found) for name, (bare, _, _) in VERBS.items()}
+        timings = [{name: seconds(*command, Path(folder)) for name, command in commands.items()} for _ in range(rounds + 1)][1:]
+    middle = {name: statistics.median(timing[name] for timing in timings) for name in commands}
+    ratios = {
+        name: statistics.median(timing[name] / timing[bare] for timing in timings) for name, (bare, _, _) in VERBS.items()
+    }
     print(f"{'command':<20} {'CPU s':>7}   ratio")
     for name in BARE:
         print(f"{'bare ' + name:<20} {middle[name]:7.2f}")

@@ -65,15 +65,15 @@ def alternate(ways: dict[str, str], again: int = AGAIN) -> dict[str, list[float]
     What one way leaves in the memory that is reused is no matter of the others; where a process happens to lie in memory makes
     it faster or slower by some percent, hence `again`.
     """
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    by_way: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(again):
         for name, seconds in _one_generation(ways).items():
-            found[name] += seconds
-    return found
+            by_way[name] += seconds
+    return by_way
 
 
 def _one_generation(ways: dict[str, str]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    by_way: dict[str, list[float]] = {name: [] for name in ways}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as ending:
         make_panel(Path(folder))
         command = [sys.executable, "-m", "benchmarks.training", "--work", folder]
@@ -89,11 +89,11 @@ def _one_generation(ways: dict[str, str]) -> dict[str, list[float]]:
                 worker.stdin.write("go\n")
                 seconds = float(worker.stdout.readline())
                 if number >= WARM:
-                    found[name].append(seconds)
+                    by_way[name].append(seconds)
         for worker in workers.values():
             assert worker.stdin is not None
             worker.stdin.close()
-    return found
+    return by_way
 
 
 def ratio(over: list[float], under: list[float]) -> float:
@@ -107,12 +107,12 @@ def family(name: str, size: int, batch: int, threads: int) -> dict[str, float]:
     parts = parts_by_rule(job.family, job.network, LOOKBACK, batch)
     way = f"{name},{size},{batch},{threads}"
     kinds = {"plain": "1,plain", "static": "1,static", "ours": "1,ours", "micro": f"{parts},ours"}
-    found = alternate({kind: f"{way},{rest}" for kind, rest in kinds.items()})
+    by_way = alternate({kind: f"{way},{rest}" for kind, rest in kinds.items()})
     return {
-        "plain_ms": 1e3 * statistics.median(found["plain"]),
-        "limit_ratio": ratio(found["ours"], found["static"]),
-        "own_ratio": ratio(found["plain"], found["static"]),
-        "micro_ratio": ratio(found["plain"], found["micro"]),
+        "plain_ms": 1e3 * statistics.median(by_way["plain"]),
+        "limit_ratio": ratio(by_way["ours"], by_way["static"]),
+        "own_ratio": ratio(by_way["plain"], by_way["static"]),
+        "micro_ratio": ratio(by_way["plain"], by_way["micro"]),
         "parts": parts,
     }
 
@@ -121,8 +121,8 @@ def split(name: str, size: int, batch: int, threads: int) -> dict[str, float]:
     """How a step fares in parts: torch's plain step over ours in each number of parts."""
     way = f"{name},{size},{batch},{threads}"
     ways = {"plain": f"{way},1,plain"} | {str(n): f"{way},{n},ours" for n in (1, 2, 4, 8, 16) if batch // n >= 8}
-    found = alternate(ways, 1)
-    return {parts: ratio(found["plain"], seconds) for parts, seconds in found.items()}
+    by_parts = alternate(ways, 1)
+    return {parts: ratio(by_parts["plain"], seconds) for parts, seconds in by_parts.items()}
 
 
 def overhead() -> dict[str, float]:
@@ -183,9 +183,9 @@ def main() -> None:
         print("the plain step over ours in so many parts")
         for size, batch in sizes:
             for name in names:
-                found = split(name, size[name], batch, threads)
+                by_parts = split(name, size[name], batch, threads)
                 print(
-                    f"{name:6} {size[name]:4} batch {batch:4}  " + "  ".join(f"{k}: {v:.2f}" for k, v in found.items()),
+                    f"{name:6} {size[name]:4} batch {batch:4}  " + "  ".join(f"{k}: {v:.2f}" for k, v in by_parts.items()),
                     flush=True,
                 )
         return None
@@ -193,14 +193,14 @@ def main() -> None:
     figures: dict[str, Any] = {}
     for number, (size, batch) in enumerate(sizes):
         for name in names:
-            one = family(name, size[name], batch, threads)
+            row = family(name, size[name], batch, threads)
             print(
-                f"{name:6} {size[name]:4} {batch:5} {one['plain_ms']:9.1f} {one['limit_ratio']:12.3f} {one['own_ratio']:13.2f} "
-                f"{one['parts']:6} {one['micro_ratio']:12.2f}",
+                f"{name:6} {size[name]:4} {batch:5} {row['plain_ms']:9.1f} {row['limit_ratio']:12.3f} {row['own_ratio']:13.2f} "
+                f"{row['parts']:6} {row['micro_ratio']:12.2f}",
                 flush=True,
             )
             end = "" if not number else f"_{size[name]}_batch_{batch}"
-            figures |= {f"limit_ratio_{name}{end}": one["limit_ratio"], f"micro_ratio_{name}{end}": one["micro_ratio"]}
+            figures |= {f"limit_ratio_{name}{end}": row["limit_ratio"], f"micro_ratio_{name}{end}": row["micro_ratio"]}
     worst = max(figures[f"limit_ratio_{name}"] for name in names)
     beside = overhead()
     print(f"a fit beside its steps: {beside['fit_overhead_s']:.3f} s, and {beside['epoch_overhead_ms']:.1f} ms an epoch")

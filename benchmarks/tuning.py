@@ -129,8 +129,8 @@ def _ended(home: Path, run: str, variant: str) -> Mapping[float, float | None]:
     """Seconds from the begin of a search -> the error of the trial that ended then, None where it was pruned or failed."""
     search = Store(home).searches(run)[0]
     kept = optuna.load_study(study_name=f"{search.identity}/{variant}", storage=f"sqlite:///{home / 'tune.db'}").trials
-    began = min(one.datetime_start for one in kept if one.datetime_start)
-    return {(one.datetime_complete - began).total_seconds(): one.value for one in kept if one.datetime_complete}
+    began = min(trial.datetime_start for trial in kept if trial.datetime_start)
+    return {(trial.datetime_complete - began).total_seconds(): trial.value for trial in kept if trial.datetime_complete}
 
 
 def _random(params: Path, variant: str, trials: int, seed: int) -> None:
@@ -139,8 +139,10 @@ def _random(params: Path, variant: str, trials: int, seed: int) -> None:
 
     def drawn(space: Space, before: Sequence[object], seed: int, number: int, ahead: int) -> dict[str, Value]:
         sampler = RandomSampler(seed=1000 * seed + number)
-        asked = optuna.create_study(sampler=sampler).ask({key: draw.distribution(one) for key, one in space.dimensions.items()})
-        return {key: one.rounded(asked.params[key]) for key, one in space.dimensions.items()}
+        asked = optuna.create_study(sampler=sampler).ask(
+            {key: draw.distribution(dimension) for key, dimension in space.dimensions.items()}
+        )
+        return {key: dimension.rounded(asked.params[key]) for key, dimension in space.dimensions.items()}
 
     def never(max_epochs: int, column: str, others: Sequence[Mapping[int, float]]) -> Halving:
         return Halving(column, {})

@@ -150,10 +150,10 @@ def speed(folder: Path, lookback: int) -> dict[str, Any]:
     for _ in range(ROUNDS):
         for name, way in ways.items():
             costs[name].append(cost(way))
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     for kind, place in (("", 0), ("_cpu", 1)):
         per = {name: [pair[place] for pair in pairs] for name, pairs in costs.items()}
-        found[f"microseconds{kind}"] = {name: round(statistics.median(spent), 1) for name, spent in per.items()}
+        figures[f"microseconds{kind}"] = {name: round(statistics.median(spent), 1) for name, spent in per.items()}
         for name, limit, of in (
             ("memcpy_ratio", "memcpy", "ours"),
             ("gather_ratio", "plain", "ours"),
@@ -161,8 +161,8 @@ def speed(folder: Path, lookback: int) -> dict[str, Any]:
             ("lookbacks_memcpy_ratio", "memcpy", "lookbacks"),
             ("ragged_memcpy_ratio", "memcpy", "ragged"),
         ):
-            found[name + kind] = round(statistics.median(a / b for a, b in zip(per[limit], per[of], strict=True)), 3)
-    return found
+            figures[name + kind] = round(statistics.median(a / b for a, b in zip(per[limit], per[of], strict=True)), 3)
+    return figures
 
 
 def resident(name: str) -> int:
@@ -208,7 +208,7 @@ def in_a_process(task: str, folder: Path, lookback: int) -> dict[str, Any]:
 
 def measure(series: int, lookbacks: tuple[int, ...]) -> dict[int, dict[str, Any]]:
     """All figures by lookback; the memory of all lookbacks, the speed of those asked for."""
-    found = {}
+    by_lookback = {}
     with tempfile.TemporaryDirectory() as place:
         folder = make(series, Path(place))
         print(f"\n{series:,} series x {STEPS:,} steps x {FEATURES} features, horizon {HORIZON}, batches of {BATCH}, one thread")
@@ -219,8 +219,8 @@ def measure(series: int, lookbacks: tuple[int, ...]) -> dict[int, dict[str, Any]
             got = in_a_process("memory", folder, lookback) | in_a_process("ragged_memory", folder, lookback)
             got |= in_a_process("speed", folder, lookback) if lookback in lookbacks else {}
             print(line(lookback, got))
-            found[lookback] = got
-    return found
+            by_lookback[lookback] = got
+    return by_lookback
 
 
 def line(lookback: int, got: dict[str, Any]) -> str:
@@ -250,11 +250,13 @@ def main() -> None:
         tasks = {"speed": speed, "memory": memory, "ragged_memory": partial(memory, params_of=ragged)}
         print(json.dumps(tasks[given.task[0]](Path(given.task[1]), int(given.task[2]))))
         return
-    found = {series: measure(series, LOOKBACKS if given.full else (168,)) for series in ((100, 1000) if given.full else (100,))}
-    figures = {name: value for name, value in found[100][168].items() if not name.startswith("microseconds")}
+    by_series = {
+        series: measure(series, LOOKBACKS if given.full else (168,)) for series in ((100, 1000) if given.full else (100,))
+    }
+    figures = {name: value for name, value in by_series[100][168].items() if not name.startswith("microseconds")}
     for name in ("extra_memory_ratio", "ragged_extra_memory_ratio"):
-        figures[f"{name}_by_lookback"] = {lookback: got.get(name) for lookback, got in found[100].items()}
-    print(json.dumps(figures | ({"all": found} if given.full else {})))
+        figures[f"{name}_by_lookback"] = {lookback: got.get(name) for lookback, got in by_series[100].items()}
+    print(json.dumps(figures | ({"all": by_series} if given.full else {})))
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def _planned(plan: Plan, cut: Cut, board: Board) -> Prepared:
     device = engine().device()
     variants = with_whole_members(plan.variants, run, data)
     for name, whole in variants.items():
-        if less := [one.variant for one in plan.variants[name].members if one not in whole.members]:
+        if less := [member.variant for member in plan.variants[name].members if member not in whole.members]:
             board.say(f"  {name} leaves out {' and '.join(less)}, fitted at some origins only (evaluation.baseline_origins)")
     fits = plan_fits(run, variants, data.panel.folder, data.windows, splits, device, data.earlier)
     check_target(data.panel, [fit.job for fit in fits])

@@ -82,9 +82,9 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
 
 def _fits(plan: Plan, cut: Cut) -> list[Planned]:
     """One fit per variant, without the ensembles, which are built in the comparison."""
-    data, single = cut.data, {name: one for name, one in plan.variants.items() if not one.members}
-    own = plan.only(list(single))
-    fits = plan_fits(own.run, own.variants, data.panel.folder, data.windows, [data.split], engine().device())
+    data, single = cut.data, {name: variant for name, variant in plan.variants.items() if not variant.members}
+    single_plan = plan.only(list(single))
+    fits = plan_fits(single_plan.run, single_plan.variants, data.panel.folder, data.windows, [data.split], engine().device())
     check_target(data.panel, [fit.job for fit in fits])
     return fits
 

@@ -27,9 +27,12 @@ def promote(name: str, options: PromoteOptions = PLAIN) -> Decision:
     home = ready()
     with Board(log=to_prefect()) as board, board.stage("judge the challenger"):
         connection.connect(home)
-        found = promote_challenger(name, home, engine().device(), options, board.say)
-    for line in (*(f"{'passed' if one.passed else 'failed'}  {one.gate}  {one.words}" for one in found.gates), found.words):
+        decision = promote_challenger(name, home, engine().device(), options, board.say)
+    for line in (
+        *(f"{'passed' if result.passed else 'failed'}  {result.gate}  {result.words}" for result in decision.gates),
+        decision.words,
+    ):
         board.log(line)
-    lines = [f"- {'passed' if one.passed else '**failed**'}: {one.gate}: {one.words}" for one in found.gates]
-    displayed(create_markdown_artifact, "\n".join([found.words, "", *lines]), key="promotion", description=found.words)
-    return found
+    lines = [f"- {'passed' if result.passed else '**failed**'}: {result.gate}: {result.words}" for result in decision.gates]
+    displayed(create_markdown_artifact, "\n".join([decision.words, "", *lines]), key="promotion", description=decision.words)
+    return decision

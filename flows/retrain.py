@@ -104,12 +104,12 @@ def _alone(plan: Plan, forecast: str | None, options: PromoteOptions, home: Path
             return Retrained(outcome=Outcome.SKIPPED, why=why)
         begin_run(home, name, due)
         try:
-            found = attempt(plan, forecast, options, home)
+            retrained = attempt(plan, forecast, options, home)
         except Exception:
             end_run(home, name)
             raise
         end_run(home, name)
-        return found
+        return retrained
 
 
 def _another_may_do(_task: Task[..., Retrained], _run: TaskRun, state: State[Retrained]) -> bool:
@@ -132,34 +132,34 @@ def attempt(plan: Plan, forecast: str | None, options: PromoteOptions, home: Pat
     connection.connect(home)
     compared = recorded(compare, str(plan.path), list(plan.settings), plan=plan)
     with connection.answered("the comparison is done, and what is left of it goes on from there"):
-        found, stopped = _decided(plan.run.name, compared, options)
+        retrained, stopped = _decided(plan.run.name, compared, options)
         served, short = None, None
         looked_back = score_realised(run, home)
         outlook = watch_champion(run, home, looked_back)
         if forecast is not None:
             served, short = serve_forecasts(run, home, Path(forecast) if forecast else None)
     # every variant may have failed while a baseline was registered
-    untrained = _failed(compared) if found.outcome is not Outcome.NOTHING_REGISTERED else ""
+    untrained = _failed(compared) if retrained.outcome is not Outcome.NOTHING_REGISTERED else ""
     warnings = tuple(filter(None, (untrained, looked_back.warning, *outlook.warnings, short)))
     for warning in warnings:
         notify("warning", run.name, why=warning)
     if stopped:
         raise stopped
     taken_back = outlook.rolled_back.champion if outlook.rolled_back else None
-    return replace(found, forecast=served, warnings=warnings, champion=taken_back or found.champion)
+    return replace(retrained, forecast=served, warnings=warnings, champion=taken_back or retrained.champion)
 
 
 def _decided(name: str, compared: Comparison, options: PromoteOptions) -> tuple[Retrained, Broken | None]:
     """The outcome for the challenger, and the error that blocks decisions; the champion forecasts on."""
-    found = Retrained(outcome=Outcome.UNCHANGED)
+    retrained = Retrained(outcome=Outcome.UNCHANGED)
     if (compared.registered and compared.registered.version) or (compared.unchanged and undecided(name)):
         try:
-            found = _judged(recorded(promote, name, options))
+            retrained = _judged(recorded(promote, name, options))
         except Broken as error:
-            return found, error
+            return retrained, error
     elif not compared.unchanged:
-        found = _nothing(name, compared)
-    return found, None
+        retrained = _nothing(name, compared)
+    return retrained, None
 
 
 def _nothing(name: str, compared: Comparison) -> Retrained:
@@ -175,24 +175,24 @@ def _failed(compared: Comparison) -> str:
     return f"every variant failed: {'; '.join(compared.failed)}" if compared.failed else ""
 
 
-def _judged(found: Decision) -> Retrained:
+def _judged(decision: Decision) -> Retrained:
     """The outcome of the decision on the challenger; sends a notification unless it is champion already."""
-    if not found.gates:  # it is champion already
-        return Retrained(outcome=Outcome.UNCHANGED, version=found.version, champion=found.champion)
-    failed = [one for one in found.gates if not one.passed]
-    by_chance = [one for one in found.gates if one.passed and one.option == "--allow-chance"]
-    why = "; ".join(f"{one.gate}: {one.words}" for one in (failed or by_chance))
-    if failed and all(one.option for one in failed):
-        why += f"; to take it all the same: {found.again}"
-    event, outcome = ("promotion", Outcome.PROMOTED) if found.promoted else ("refusal", Outcome.REFUSED)
-    scores = found.scores.to_dict() if found.scores else {}
-    notify(event, found.name, version=found.version, champion=found.champion, why=why, scores=scores)
-    return Retrained(outcome=outcome, version=found.version, champion=found.champion, why=why)
+    if not decision.gates:  # it is champion already
+        return Retrained(outcome=Outcome.UNCHANGED, version=decision.version, champion=decision.champion)
+    failed = [result for result in decision.gates if not result.passed]
+    by_chance = [result for result in decision.gates if result.passed and result.option == "--allow-chance"]
+    why = "; ".join(f"{result.gate}: {result.words}" for result in (failed or by_chance))
+    if failed and all(result.option for result in failed):
+        why += f"; to take it all the same: {decision.again}"
+    event, outcome = ("promotion", Outcome.PROMOTED) if decision.promoted else ("refusal", Outcome.REFUSED)
+    scores = decision.scores.to_dict() if decision.scores else {}
+    notify(event, decision.name, version=decision.version, champion=decision.champion, why=why, scores=scores)
+    return Retrained(outcome=outcome, version=decision.version, champion=decision.champion, why=why)
 
 
-def _shown(name: str, found: Retrained) -> Retrained:
-    words = f"{name}: {found.outcome}" + (f" ({found.why})" if found.why else "")
-    facts = json.dumps(asdict(found), indent=1)
+def _shown(name: str, retrained: Retrained) -> Retrained:
+    words = f"{name}: {retrained.outcome}" + (f" ({retrained.why})" if retrained.why else "")
+    content = json.dumps(asdict(retrained), indent=1)
     to_prefect()(words)
-    displayed(create_markdown_artifact, f"{words}\n\n```json\n{facts}\n```", key="retrain", description=words)
-    return found
+    displayed(create_markdown_artifact, f"{words}\n\n```json\n{content}\n```", key="retrain", description=words)
+    return retrained

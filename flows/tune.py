@@ -88,21 +88,21 @@ def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
                 trainer = Trainer(home, parent, board.epoch, board.say, threading.Event())
                 loop = _Loop(plan, spaces, limits, store, store.begin(search, spaces), trainer, ruler, board)
                 loop.run()
-                found = loop.found()
+                result = loop.found()
                 with board.stage("publish the search"):
-                    files = _write(plan, found, limits)
-                    publish_search(found, parent, folder)
-        return Tuned(found, parent, files, loop.elapsed() / 60)
+                    files = _write(plan, result, limits)
+                    publish_search(result, parent, folder)
+        return Tuned(result, parent, files, loop.elapsed() / 60)
 
 
 def _as_they_are(plan: Plan, data: Data) -> dict[str, list[Planned]]:
     """The fits of each variant with its own, untuned values."""
     device = engine().device()
-    found = {}
+    fits = {}
     for name, variant in plan.variants.items():
-        found[name] = planned(Trial(variant=name, number=0, values={}), variant, data, device)
-        check_target(data.panel, [fit.job for fit in found[name]])
-    return found
+        fits[name] = planned(Trial(variant=name, number=0, values={}), variant, data, device)
+        check_target(data.panel, [fit.job for fit in fits[name]])
+    return fits
 
 
 def _search(plan: Plan, seed: int, fits: Mapping[str, Sequence[Planned]], spaces: Mapping[str, Space]) -> Search:
@@ -180,7 +180,7 @@ class _Loop:
         return min(fits_at_a_time(fits, self.device), self.search.ahead * len(self.names))
 
     def _announce(self, slots: int) -> None:
-        limits, there = self.limits, sum(one.ended for some in self.trials.values() for one in some)
+        limits, there = self.limits, sum(trial.ended for some in self.trials.values() for trial in some)
         ends = [f"{limits.trials} trials" if limits.trials else "", f"{limits.minutes:g} minutes" if limits.minutes else ""]
         words = f"search {', '.join(self.names)} for {' or '.join(filter(None, ends))}, {slots} fits at a time"
         self.board.say(words + (f"; {there} trials are there already" if there else ""))
@@ -205,7 +205,7 @@ class _Loop:
                     continue
                 return trials[number]
             over = self.limits.minutes is not None and self.elapsed() >= 60 * self.limits.minutes
-            if over or not all(one.ended for one in known_to(number, trials, self.search.ahead)):
+            if over or not all(trial.ended for trial in known_to(number, trials, self.search.ahead)):
                 return None
             values = draw(self.spaces[name], trials, self.search.seed, number, self.search.ahead)
             trials.append(self.store.add(self.search, self.spaces[name], values, number))
@@ -217,7 +217,7 @@ class _Loop:
     def _asked(self, trial: Trial) -> Asked:
         fits = self._fits(trial)
         training = self.plan.variants[trial.variant].run.training
-        others = [one.rungs for one in known_to(trial.number, self.trials[trial.variant], self.search.ahead)]
+        others = [other.rungs for other in known_to(trial.number, self.trials[trial.variant], self.search.ahead)]
         halving = Halving.of(training.max_epochs, self.spaces[trial.variant].column, others)
         self.board.fit_begins(trial.label, fits[0].most_epochs)
         return Asked(trial, fits, halving, lambda *heard: self.store.heard(self.search, *heard))
@@ -233,12 +233,12 @@ class _Loop:
         self.board.fit_over(trial.label, f"{what}{why}{so_far}: {trial.words}")
 
 
-def _write(plan: Plan, found: Found, limits: Limits) -> dict[str, Path]:
+def _write(plan: Plan, result: Found, limits: Limits) -> dict[str, Path]:
     """Writes the best trial per variant as a variant file; none if its own values are best."""
     files = {}
-    for name, space in found.spaces.items():
-        best = next(iter(ranked(found.trials[name])), None)
+    for name, space in result.spaces.items():
+        best = next(iter(ranked(result.trials[name])), None)
         if best is not None and space.changed(best.values):
             files[name] = limits.out or file_of(name)
-            best_as_file(plan, space, best, files[name], found.words(best))
+            best_as_file(plan, space, best, files[name], result.words(best))
     return files

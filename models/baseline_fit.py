@@ -26,10 +26,10 @@ def forecast_baseline(
     panel: Panel,
     origins: np.ndarray,
     ahead: np.ndarray,
-    told: Callable[[int], None] = lambda done: None,
+    on_done: Callable[[int], None] = lambda done: None,
 ) -> np.ndarray:
     """[origins, ahead] forecasts, float64, NaN where missing; `ahead`: rows after each origin."""
-    return baseline(name, dict(arguments), *history_of(panel, origins), ahead, told)
+    return baseline(name, dict(arguments), *history_of(panel, origins), ahead, on_done)
 
 
 def history_of(panel: Panel, origins: np.ndarray) -> History:
@@ -48,10 +48,10 @@ def fit_baseline(job: Job, folder: Path) -> Result:
 
 def forecasts_hash(job: Job, panel: Panel) -> str:
     """sha256 over a baseline's forecasts, bit for bit, on evenly spread origins of validation and test."""
-    found, params = hashlib.sha256(), job.windows
+    hasher, params = hashlib.sha256(), job.windows
     ahead = params.gap + np.arange(1, params.horizon + 1)
     for split in SPLITS:
         rows = origin_rows(panel, params, job.split, split, job.evaluation_stride)
         some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST.get(job.family, OTHERS))).round().astype(np.int64))
-        found.update(hashed_bytes(split, forecast_baseline(job.family, job.network, panel, rows[some], ahead)))
-    return found.hexdigest()
+        hasher.update(hashed_bytes(split, forecast_baseline(job.family, job.network, panel, rows[some], ahead)))
+    return hasher.hexdigest()

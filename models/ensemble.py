@@ -48,33 +48,37 @@ class Ensemble(nn.Module):
         self.members, self.combine, self.apart = nn.ModuleList(members), combine, apart
         having: list[tuple[float, ...]] = [member.quantiles for member in members if member.quantiles]
         self.quantiles: tuple[float, ...] = (
-            tuple(level for level in having[0] if all(level in own for own in having)) if having else ()
+            tuple(level for level in having[0] if all(level in levels for levels in having)) if having else ()
         )
         self.weights = _shares(counts[: len(members)])
         if counts:
             self.register_buffer("counts", torch.tensor(list(counts)))
-        self.places = [[1 + one.quantiles.index(level) for level in self.quantiles if one.quantiles] for one in members]
+        self.places = [
+            [1 + member.quantiles.index(level) for level in self.quantiles if member.quantiles] for member in members
+        ]
 
     def forward(
         self, past_BLF: Tensor, ahead_BAK: Tensor, static_BC: Tensor, series_B: Tensor, wide_BLE: Tensor, wide_BAE: Tensor
     ) -> Tensor:
         """[B, H, 1 + Q] for some `Inputs`; [B, H, M + Q] if the points stay separate."""
         given = past_BLF, ahead_BAK, static_BC, series_B, wide_BLE, wide_BAE
-        found = [member(*given) for member in self.members]
-        points_BHM = torch.cat([one[..., :1] for one in found], dim=-1)
+        outputs = [member(*given) for member in self.members]
+        points_BHM = torch.cat([output[..., :1] for output in outputs], dim=-1)
         point_BH1 = self._combined(points_BHM)
         parts = [points_BHM if self.apart else point_BH1]
         if self.quantiles:
-            quantiles_BHQ = self._averaged(found)
+            quantiles_BHQ = self._averaged(outputs)
             parts.append(quantiles_BHQ - point_BH1 if self.apart else quantiles_BHQ)
         return torch.cat(parts, dim=-1)
 
-    def _averaged(self, found: Sequence[Tensor]) -> Tensor:
+    def _averaged(self, outputs: Sequence[Tensor]) -> Tensor:
         """[B, H, Q] the mean of the members' quantiles, level by level."""
-        own = {number: one[..., self.places[number]] for number, one in enumerate(found) if self.places[number]}
-        offsets = [quantiles - found[number][..., :1] for number, quantiles in own.items()]
-        offsets_BHQ = _mean(offsets, _shares([self.weights[number] for number in own] if self.weights else ()))
-        return _mean([own.get(number, one[..., :1] + offsets_BHQ) for number, one in enumerate(found)], self.weights)
+        by_number = {number: output[..., self.places[number]] for number, output in enumerate(outputs) if self.places[number]}
+        offsets = [quantiles - outputs[number][..., :1] for number, quantiles in by_number.items()]
+        offsets_BHQ = _mean(offsets, _shares([self.weights[number] for number in by_number] if self.weights else ()))
+        return _mean(
+            [by_number.get(number, output[..., :1] + offsets_BHQ) for number, output in enumerate(outputs)], self.weights
+        )
 
     def _combined(self, points_BHM: Tensor) -> Tensor:
         if self.weights:

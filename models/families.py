@@ -72,8 +72,8 @@ def build_forecaster(
     kind = family_of(family)
     if kind is None:
         raise ValueError(f"unknown family {family!r}; there are: {', '.join(FAMILIES)}")
-    own = {name: value for name, value in network.items() if name != "lookback" and (name != "skip" or kind.linear)}
-    check_arguments(kind, family, own)
+    arguments = {name: value for name, value in network.items() if name != "lookback" and (name != "skip" or kind.linear)}
+    check_arguments(kind, family, arguments)
     rule = network.get("skip", "none")
     if rule not in get_args(Skip):
         raise ValueError(f"network.skip: {rule!r} is not one of {', '.join(get_args(Skip))}")
@@ -89,7 +89,7 @@ def build_forecaster(
     contract |= {"outputs": len(quantiles) + (point is None)} if takes(kind, "outputs") else {}
     contract |= {} if folded else {"num_ahead": known}
     contract |= {"target": target_of(family, params)} if takes(kind, "target") else {}
-    built = kind(**contract, **own)
+    built = kind(**contract, **arguments)
     skip: Linear | Ridge | None = None
     if rule == "linear":
         skip = Linear(num_features=width, lookback=lookback, horizon=params.horizon)

@@ -280,7 +280,7 @@ class Forecaster(nn.Module):
 
     def beside(self) -> list[nn.Parameter]:
         """The weights that only the quantiles train."""
-        return [one for head in self._heads() if head.apart and head.beside for one in head.beside.parameters()]
+        return [weight for head in self._heads() if head.apart and head.beside for weight in head.beside.parameters()]
 
     def _quantiles(self, first: Tensor, others: Tensor) -> Tensor:
         """[..., Q], ascending, from output 0 of a network and its other outputs.

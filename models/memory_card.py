@@ -84,18 +84,20 @@ def memory_card(forecaster: Model, params: WindowParams, inputs: Inputs) -> Memo
     """
     if isinstance(forecaster, Ensemble):
         return _mean_card([memory_card(member, params, inputs) for member in forecaster.members])  # type: ignore[arg-type]
-    own = forecaster.double().eval()
-    network = own.network
+    doubled = forecaster.double().eval()
+    network = doubled.network
     with torch.no_grad():
-        seen = own.inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
+        seen = doubled.inputs(*(part.double() if part.is_floating_point() else part for part in inputs))
     beside = {} if seen.ahead_BHK is None else {"ahead_BHK": seen.ahead_BHK}
-    sensitivity = _by_row(_sensitivity(own.mapped, seen.x_BLN, beside, ~inputs.past_BLF[:, -own.lookback :].isnan()), params)
+    sensitivity = _by_row(
+        _sensitivity(doubled.mapped, seen.x_BLN, beside, ~inputs.past_BLF[:, -doubled.lookback :].isnan()), params
+    )
     with torch.no_grad():
         weights_BHL = network.weights(seen.x_BLN, seen.ahead_BHK)
         gates = gate_saturation(network, seen.x_BLN, beside)
     return dataclasses.replace(
         _reach(sensitivity),
-        theoretical_field=_theoretical(own, params) if own.skip is None else None,
+        theoretical_field=_theoretical(doubled, params) if doubled.skip is None else None,
         spectral_radius=spectral_radius(network),
         gates=gates,
         attention=None if weights_BHL is None else weights_BHL.mean(0).tolist(),
@@ -142,19 +144,19 @@ def _by_row(slope_LF: Tensor, params: WindowParams) -> Tensor:
     return by_row
 
 
-def _theoretical(own: Forecaster, params: WindowParams) -> int | None:
+def _theoretical(forecaster: Forecaster, params: WindowParams) -> int | None:
     """The rows covered by the network's own receptive field; None if it states none."""
-    field = own.network.receptive_field
+    field = forecaster.network.receptive_field
     if field is None:
         return None
-    field = min(field, own.lookback)
+    field = min(field, forecaster.lookback)
     windows = params.channels.values()
     return max(w.delay + w.sampling_rate * (min(field, w.lookback) - 1) for w in windows) + 1
 
 
 def spectral_radius(network: nn.Module) -> dict[str, float]:
     """The largest |eigenvalue| of each recurrent matrix: below 1 a linear recurrence forgets, above 1 it may explode."""
-    found = {}
+    radii = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.RNNBase | nn.RNNCellBase):
             kind = type(module).__name__.removesuffix("Cell").upper()
@@ -162,8 +164,8 @@ def spectral_radius(network: nn.Module) -> dict[str, float]:
                 if weight_name.startswith("weight_hh"):
                     for gate, matrix in zip(GATES.get(kind, ("",)), weight.detach().split(module.hidden_size), strict=True):
                         label = f"{name}.{weight_name}" + (f".{gate}" if gate else "")
-                        found[label] = float(torch.linalg.eigvals(matrix.double()).abs().max())
-    return found
+                        radii[label] = float(torch.linalg.eigvals(matrix.double()).abs().max())
+    return radii
 
 
 def gate_saturation(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tensor]) -> dict[str, dict[str, float]]:
@@ -175,11 +177,11 @@ def gate_saturation(network: nn.Module, x_BLN: Tensor, beside: Mapping[str, Tens
         network(x_BLN, **beside)
     if not caught:
         return {}
-    found = {}
+    by_gate = {}
     for gate, values in run_gates(layer, caught[0])[0].items():
         saturated = ((values < SATURATED) | (values > 1 - SATURATED)).double().mean()
-        found[gate] = {"mean": float(values.mean()), "saturated": float(saturated)}
-    return found
+        by_gate[gate] = {"mean": float(values.mean()), "saturated": float(saturated)}
+    return by_gate
 
 
 @contextlib.contextmanager
@@ -225,10 +227,10 @@ def receptive_field(forecaster: Forecaster, params: WindowParams) -> int:
     blank = Inputs.zeros(params, 8)
     past_BLF = torch.randn(blank.past_BLF.shape, generator=generator, dtype=torch.float64).abs()  # positive for log1p
     past_BLF.requires_grad_()
-    own = forecaster.double().eval()
-    wide_BLE = past_BLF[..., own.wide]
+    doubled = forecaster.double().eval()
+    wide_BLE = past_BLF[..., doubled.wide]
     given = blank._replace(past_BLF=past_BLF, ahead_BAK=blank.ahead_BAK.double(), wide_BLE=wide_BLE)
-    own(*given).abs().sum().backward()
+    doubled(*given).abs().sum().backward()
     assert past_BLF.grad is not None
     moved_L = past_BLF.grad.abs().sum(dim=(0, 2)) > 0
     return int(params.lookback - moved_L.int().argmax()) if bool(moved_L.any()) else 0

@@ -61,29 +61,32 @@ def beside_of(job: Job, stop: Callable[[], bool], warn: Callable[[str], None]) -
 
     panel = Panel.open(job.panel)
     windows = ranges_of(job, panel) | windows_of(job, panel, ("validation", "test"))
-    if fitted := [one.family for one in job.baselines if one.family in FITTED_ROWS]:
+    if fitted := [baseline.family for baseline in job.baselines if baseline.family in FITTED_ROWS]:
         warn(f"fits {' and '.join(fitted)} at {sum(map(len, windows.values())):,} origins, one after another")
-    found, milliseconds = {}, 0.0
+    forecasts, milliseconds = {}, 0.0
     for split in windows:
         started = time.perf_counter()
-        found[split] = baseline_forecasts(job, panel, windows[split].origins.numpy(), told)
+        forecasts[split] = baseline_forecasts(job, panel, windows[split].origins.numpy(), told)
         milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
-    return Beside(found, milliseconds)
+    return Beside(forecasts, milliseconds)
 
 
 def ranges_of(job: Job, panel: Panel) -> dict[str, Windows]:
     """The windows of a job's validation ranges: its own, `validation`, and a greedy ensemble's others."""
     splits = (job.split, *(job.greedy.others if job.greedy else ()))
-    found = [windows_of(replace(job, split=split), panel, ("validation",))["validation"] for split in splits]
-    return {f"validation {number}" if number else "validation": one for number, one in enumerate(found)}
+    ranges = [windows_of(replace(job, split=split), panel, ("validation",))["validation"] for split in splits]
+    return {f"validation {number}" if number else "validation": windows for number, windows in enumerate(ranges)}
 
 
-def baseline_forecasts(job: Job, panel: Panel, origins: np.ndarray, told: Told = lambda: None) -> np.ndarray:
+def baseline_forecasts(job: Job, panel: Panel, origins: np.ndarray, on_done: Told = lambda: None) -> np.ndarray:
     """[B, H, K] forecasts of an ensemble's baselines at some panel rows, in order; NaN where one has none."""
     from models.baseline_fit import forecast_baseline  # imports pandas: only when needed
 
     ahead = job.windows.gap + np.arange(1, job.windows.horizon + 1)
-    parts = [forecast_baseline(one.family, one.network, panel, origins, ahead, lambda done: told()) for one in job.baselines]
+    parts = [
+        forecast_baseline(baseline.family, baseline.network, panel, origins, ahead, lambda done: on_done())
+        for baseline in job.baselines
+    ]
     return np.stack(parts, axis=-1)
 
 
@@ -94,13 +97,13 @@ def combined(networks_BHM: np.ndarray, baselines_BHK: np.ndarray, how: str, coun
     """
     from models import serving
 
-    found = serving.combine(np.concatenate((networks_BHM, baselines_BHK), axis=-1), how, np.array(counts or 1))
-    return np.where(np.isfinite(networks_BHM).all(axis=-1), found, np.nan)
+    points = serving.combine(np.concatenate((networks_BHM, baselines_BHK), axis=-1), how, np.array(counts or 1))
+    return np.where(np.isfinite(networks_BHM).all(axis=-1), points, np.nan)
 
 
 def digest(forecasts: Mapping[str, np.ndarray]) -> str:
     """sha256 of the baselines' forecasts, by split."""
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     for split, values in sorted(forecasts.items()):
-        found.update(hashed_bytes(split, values))
-    return found.hexdigest()
+        hasher.update(hashed_bytes(split, values))
+    return hasher.hexdigest()

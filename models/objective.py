@@ -73,9 +73,9 @@ def units(panel: Panel, split: Split, season: int, by: Measure) -> np.ndarray:
     else:
         error = y - seasonal(y, rows - season, starts[series], season)
         inside &= np.isfinite(error)
-    found = _means(np.abs(error) if by in ("mase", "owa") else np.square(error), series, inside, len(counts))
-    found = np.sqrt(found) if by in ("mae_scaled", "mse_scaled") else found
-    return np.where(found > 0, found, np.nan)
+    means = _means(np.abs(error) if by in ("mase", "owa") else np.square(error), series, inside, len(counts))
+    means = np.sqrt(means) if by in ("mae_scaled", "mse_scaled") else means
+    return np.where(means > 0, means, np.nan)
 
 
 def _means(values: np.ndarray, series: np.ndarray, inside: np.ndarray, count: int) -> np.ndarray:

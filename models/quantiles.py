@@ -10,9 +10,9 @@ from torch import Tensor
 def normal_steps(quantiles: Sequence[float]) -> Tensor:
     """[Q]: the middle quantile of a standard normal, and each other's distance from its inner neighbour."""
     places, middle = [NormalDist().inv_cdf(level) for level in quantiles], (len(quantiles) - 1) // 2
-    steps = [places[at + 1] - one if at < middle else one - places[at - 1] for at, one in enumerate(places[:-1])]
+    steps = [places[at + 1] - value if at < middle else value - places[at - 1] for at, value in enumerate(places[:-1])]
     steps += [places[-1] - places[-2]] if len(places) > 1 else places
-    return torch.tensor([places[at] if at == middle else one for at, one in enumerate(steps)])
+    return torch.tensor([places[at] if at == middle else value for at, value in enumerate(steps)])
 
 
 def shares(quantiles: Sequence[float]) -> Tensor:

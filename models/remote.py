@@ -161,8 +161,8 @@ def unlike(order: Order) -> str:
         return (
             f"the code of models/ on {platform.node()} ({Path(__file__).parent}) is not the one that the fit was planned with"
         )
-    if (found := kind_of(job.device, job.threads)) != order.kind:
-        return f"{platform.node()} computes on {found}, and the fit was planned for {order.kind}"
+    if (kind := kind_of(job.device, job.threads)) != order.kind:
+        return f"{platform.node()} computes on {kind}, and the fit was planned for {order.kind}"
     return ""
 
 
@@ -372,8 +372,10 @@ def _written(folder: Path, files: Files) -> None:
     partial.mkdir(mode=0o700)
     for name, content in files.items():
         checkpoint.write_bytes(partial / Path(name).name, content.data)
-    if (found := content_digest(partial)) != folder.name:
+    if (digest := content_digest(partial)) != folder.name:
         shutil.rmtree(partial, ignore_errors=True)
-        raise ValueError(f"a panel came as {found} and is named {folder.name}: it was damaged where it was kept, or on the way")
+        raise ValueError(
+            f"a panel came as {digest} and is named {folder.name}: it was damaged where it was kept, or on the way"
+        )
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(partial, folder)

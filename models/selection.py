@@ -47,8 +47,8 @@ class Range:
             part = slice(start, min(start + step, count))
             at = part if self.some is None else self.some[part]
             there = np.isfinite(self.y[at])
-            for one in self.members:
-                there &= np.isfinite(one[at])
+            for member in self.members:
+                there &= np.isfinite(member[at])
             yield at, there
 
     @cached_property
@@ -67,22 +67,22 @@ class Range:
     def scores(self, total: np.ndarray, count: int) -> np.ndarray:
         """[M] the score of the sum `total` [W, H] plus each member, divided by `count`."""
         assert self.shares is not None
-        return np.array([self.shares.score(one) for one in self._sums(total, count, range(len(self.members)))])
+        return np.array([self.shares.score(sums) for sums in self._sums(total, count, range(len(self.members)))])
 
     def _sums(self, total: np.ndarray, count: int, members: Sequence[int]) -> list[Sums]:
         """The errors of `total` plus each given member, by series."""
-        found: list[Sums] = [{kind: np.zeros(len(self.unit)) for kind in KINDS[self.by]} for _ in members]
+        by_member: list[Sums] = [{kind: np.zeros(len(self.unit)) for kind in KINDS[self.by]} for _ in members]
         for at, there in self._there:
             y, before, series, whole = self.y[at], total[at], self.series[at], bool(there.all())
             first, last = int(series[0]), int(series[-1]) + 1
-            for sums, member in zip(found, members, strict=True):
+            for sums, member in zip(by_member, members, strict=True):
                 made = (before + self.members[member][at]) / count
                 made = made if self.bounds == Bounds() else self.bounds.of(made)
                 for kind, sum_ in sums.items():
                     error = errors(y, made, kind)
                     each = (error if whole else np.where(there, error, 0.0)).sum(axis=1)
                     sum_[first:last] += np.bincount(series - first, each, minlength=last - first)
-        return found
+        return by_member
 
 
 @dataclass(frozen=True)
@@ -96,19 +96,19 @@ class Selected:
 
 def select(ranges: Sequence[Range], picks: int = PICKS) -> Selected | None:
     """The counts that forward selection learns from the mean score over `ranges`; None without a score."""
-    ranges = [one for one in ranges if one.shares is not None]
+    ranges = [split_range for split_range in ranges if split_range.shares is not None]
     if not ranges:
         return None
-    totals = [np.zeros(one.y.shape) for one in ranges]
+    totals = [np.zeros(split_range.y.shape) for split_range in ranges]
     counts = np.zeros(len(ranges[0].members), np.int64)
     best, singles = Selected((), math.inf, ()), np.empty(0)
     for number in range(1, picks + 1):
-        scores = np.mean([one.scores(total, number) for one, total in zip(ranges, totals, strict=True)], axis=0)
+        scores = np.mean([split_range.scores(total, number) for split_range, total in zip(ranges, totals, strict=True)], axis=0)
         singles = scores if number == 1 else singles
         pick = int(np.argmin(scores))
         counts[pick] += 1
-        for one, total in zip(ranges, totals, strict=True):
-            total += one.members[pick]
+        for split_range, total in zip(ranges, totals, strict=True):
+            total += split_range.members[pick]
         if scores[pick] < best.score:
             best = Selected(tuple(counts.tolist()), float(scores[pick]), tuple(singles.tolist()))
     return best if best.counts else None

@@ -76,12 +76,12 @@ class Evaluated:
         try:
             raw = json.loads((folder / "evaluation.json").read_text())
             card = MemoryCard.from_dict(raw["memory"]) if raw["memory"] else None
-            own = {"not_finite": tuple(raw["not_finite"]), "quantiles": tuple(raw.get("quantiles", ())), "memory": card}
-            found = cls(**{**raw, **own})
-            same = all(_sha256(folder / name) == digest for name, digest in found.files.items())
+            parsed = {"not_finite": tuple(raw["not_finite"]), "quantiles": tuple(raw.get("quantiles", ())), "memory": card}
+            evaluated = cls(**{**raw, **parsed})
+            same = all(_sha256(folder / name) == digest for name, digest in evaluated.files.items())
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
             return None
-        return found if same else None
+        return evaluated if same else None
 
 
 def _sha256(path: Path) -> str:
@@ -121,11 +121,11 @@ def forecast_all(
     for start in range(0, len(windows), BATCH):
         some = slice(start, start + BATCH)
         outputs = forecaster(*windows.inputs(windows.origins[some])).cpu().numpy()
-        members, own = outputs[..., : outputs.shape[-1] - count], outputs[..., outputs.shape[-1] - count :]
+        members, own_quantiles = outputs[..., : outputs.shape[-1] - count], outputs[..., outputs.shape[-1] - count :]
         if job and mixed and beside_BHK is not None:
-            points[some], quantiles[some] = combined(members, beside_BHK[some], job.combine, job.counts), own
+            points[some], quantiles[some] = combined(members, beside_BHK[some], job.combine, job.counts), own_quantiles
         else:
-            points[some], quantiles[some] = members[..., 0], own - members[..., :1]
+            points[some], quantiles[some] = members[..., 0], own_quantiles - members[..., :1]
     return Forecasts(points, quantiles)
 
 
@@ -152,7 +152,7 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say, held_o
     if job.on_all_rows:
         train = windows_of(job, panel, ("train",))["train"]
         some = forecast(forecaster, train.at(_spread(train, LOOKED_AT).numpy()), job)
-        found = Evaluated(code=code, not_finite=() if np.isfinite(some).all() else ("train",))
+        evaluated = Evaluated(code=code, not_finite=() if np.isfinite(some).all() else ("train",))
     else:
         windows = windows_of(job, panel, EVALUATED)
         bad, milliseconds, files, levels = list[str](), 0.0, dict[str, str](), forecaster.quantiles
@@ -175,7 +175,7 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say, held_o
             say({"warning": "a quantile is no number: its intervals come from the errors of its point forecasts"})
         size = sum(tensor.numel() * tensor.element_size() for tensor in forecaster.state_dict().values())
         card = None if bad else memory_of(forecaster, windows["validation"])
-        found = Evaluated(
+        evaluated = Evaluated(
             code=code,
             not_finite=tuple(bad),
             quantiles=levels,
@@ -184,8 +184,8 @@ def evaluate(job: Job, folder: Path, code: str, beside: Beside, say: Say, held_o
             weights_mb=size / 1e6,
             memory=card,
         )
-    checkpoint.write_bytes(folder / "evaluation.json", json.dumps(asdict(found)).encode())
-    return found
+    checkpoint.write_bytes(folder / "evaluation.json", json.dumps(asdict(evaluated)).encode())
+    return evaluated
 
 
 def quantiles_file(split: str) -> str:
@@ -282,7 +282,7 @@ def _work_greedily(job: Job, folder: Path, fits: Sequence[Path], code: str, aske
         raise Stopped("stopped before it forecast; the weights are there")
     learnt = read_result(folder).learnt
     assert learnt is not None  # a finished greedy ensemble has it
-    places = [at for at, one in enumerate(job.members) if is_baseline(one.family)]
+    places = [at for at, member in enumerate(job.members) if is_baseline(member.family)]
     kept = beside.only([places.index(at) for at in job.kept(learnt.mix) if at in places])
 
     def held_out(levels: Sequence[float]) -> Forecasts:
@@ -296,8 +296,8 @@ def _own_forecasts(folder: Path) -> OwnForecasts | None:
     evaluated = Evaluated.read(folder) if is_done(folder) else None
     if evaluated is None or evaluated.not_finite:
         return None
-    own = np.load(folder / quantiles_file("validation"), mmap_mode="r") if evaluated.quantiles else None
-    return OwnForecasts(np.load(folder / "validation.npy", mmap_mode="r"), own, evaluated.quantiles)
+    quantiles = np.load(folder / quantiles_file("validation"), mmap_mode="r") if evaluated.quantiles else None
+    return OwnForecasts(np.load(folder / "validation.npy", mmap_mode="r"), quantiles, evaluated.quantiles)
 
 
 def is_done(folder: Path) -> bool:

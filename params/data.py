@@ -28,8 +28,8 @@ NOT_OF_FILES = ("unicode-escape", "raw-unicode-escape", "idna", "punycode", "und
 
 def in_environment(path: str) -> str | None:
     """The variable that holds a table's address, if `path` is env:NAME; else None."""
-    found = re.fullmatch(r"env:([A-Za-z_][A-Za-z0-9_]*)", path)
-    return found[1] if found else None
+    match = re.fullmatch(r"env:([A-Za-z_][A-Za-z0-9_]*)", path)
+    return match[1] if match else None
 
 
 def no_table(path: str) -> str | None:
@@ -224,8 +224,8 @@ class DataParams(Section):
     @field_validator("time_format")
     @classmethod
     def _can_be_read(cls, value: str | None) -> str | None:
-        found = re.findall(r"%[-_0:#.3-9]*(.?)", value or "")
-        unknown = [letter for letter in found if letter not in DIRECTIVES or not letter]
+        directives = re.findall(r"%[-_0:#.3-9]*(.?)", value or "")
+        unknown = [letter for letter in directives if letter not in DIRECTIVES or not letter]
         hints = {"s": "; for seconds since 1970 write data.time_unit: s", "Z": "; a zone is named by data.time_zone"}
         if unknown:
             raise ValueError(
@@ -233,13 +233,13 @@ class DataParams(Section):
                 f"{hints.get(unknown[0], '')}"
             )
         if any(
-            sum(letter in part for letter in found) > 1
+            sum(letter in part for letter in directives) > 1
             for part in (YEARS, "mbBhqjFD", "deFD", "HkIlTR", "MTR", "STf", "pP", "z")
         ):
             raise ValueError("it says one part of a time twice")
-        if value is not None and not set(found) & set(YEARS):
+        if value is not None and not set(directives) & set(YEARS):
             raise ValueError("it says no year: write %Y, or %y for two digits")
-        if set(found) & set("Il") and not set(found) & set("pP"):
+        if set(directives) & set("Il") and not set(directives) & set("pP"):
             raise ValueError("%I is an hour of twelve: write %p for AM and PM beside it, or %H")
         return value
 

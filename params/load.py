@@ -108,9 +108,9 @@ def _known_keys(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
 
 def _explain(error: ValidationError, lines: Lines, fallback: str) -> UserError:
     """All problems of a run, one line each: where, which key, what to write."""
-    found = error.errors(include_url=False)
-    problems = dict.fromkeys(_problem(item, lines, fallback) for item in found[:MOST_PROBLEMS])
-    more = [f"{fallback}: and {len(found) - MOST_PROBLEMS:,} more such problems"] if len(found) > MOST_PROBLEMS else []
+    errors = error.errors(include_url=False)
+    problems = dict.fromkeys(_problem(item, lines, fallback) for item in errors[:MOST_PROBLEMS])
+    more = [f"{fallback}: and {len(errors) - MOST_PROBLEMS:,} more such problems"] if len(errors) > MOST_PROBLEMS else []
     return UserError("\n".join([*problems, *more]))
 
 
@@ -167,20 +167,20 @@ def _defined(variants: object, lines: Lines, file: str) -> dict[str, Read]:
     """The variants that a run file defines itself, as the contents of their files.  Raises UserError."""
     if not isinstance(variants, Mapping):
         raise UserError(f"{lines[(DEFINE,)]}: {DEFINE}: write a name and, below it, what its file would say")
-    found = {}
-    for name, own in variants.items():
+    defined = {}
+    for name, content in variants.items():
         where = lines.get((DEFINE, name), file)
         if not re.fullmatch(NAME, name):
             raise UserError(f"{where}: {DEFINE}: {clipped(name)}: a variant is called by 1 to 64 of a-z 0-9 . _ -")
         if name in variant_names():
             raise UserError(f"{where}: {DEFINE}: {name} has a file in params/variants/: use another name, and like: {name}")
-        if not isinstance(own, Mapping):
+        if not isinstance(content, Mapping):
             raise UserError(
                 f"{where}: {DEFINE}: {name}: write what its file would say, such as {{like: gru, network: {{...}}}}"
             )
         place = {path[2:]: where for path, where in lines.items() if path[:2] == (DEFINE, name)}
-        found[name] = (dict(own), {**place, (): where})
-    return found
+        defined[name] = (dict(content), {**place, (): where})
+    return defined
 
 
 @dataclass(frozen=True)
@@ -211,14 +211,14 @@ class _Layers:
             raise UserError(f"unknown variant {clipped(repr(variant))}{_suggest(variant, self.known)}")
         if variant not in self.read:
             self.read[variant] = read_yaml(PARAMS / "variants" / f"{variant}.yaml", f"params/variants/{variant}.yaml")
-        own, lines = self.read[variant]
-        if LIKE in own:
-            other = own[LIKE]
+        content, lines = self.read[variant]
+        if LIKE in content:
+            other = content[LIKE]
             if not isinstance(other, str) or other not in variant_names():
                 known = _suggest(str(other), variant_names())
                 raise UserError(f"{lines[(LIKE,)]}: like: {clipped(repr(other))} is no variant with a file{known}")
             under, under_lines = self.own(other)
-            merged = merge(under, {key: value for key, value in own.items() if key != LIKE})
+            merged = merge(under, {key: value for key, value in content.items() if key != LIKE})
             self.read[variant] = (merged, under_lines | lines)
         return self.read[variant]
 
@@ -249,31 +249,31 @@ class _Layers:
 
     def variant(self, variant: str) -> VariantParams:
         """One variant: its own file merged between the run file and the settings."""
-        own, own_lines = self.own(variant)
-        keys = ("about", "ensemble", "combine") if "ensemble" in own else OWN_KEYS
-        for key in own:
+        content, own_lines = self.own(variant)
+        keys = ("about", "ensemble", "combine") if "ensemble" in content else OWN_KEYS
+        for key in content:
             if key not in keys:
-                what = "an ensemble" if "ensemble" in own else "a variant"
+                what = "an ensemble" if "ensemble" in content else "a variant"
                 raise UserError(f"{own_lines[(key,)]}: unknown key {key!r}; {what} has {', '.join(keys[:-1])} and {keys[-1]}")
-        check_keys(own.get("search"), own_lines, self._place(variant))
-        members, greedy = self._members(variant), own.get("ensemble") == GREEDY
+        check_keys(content.get("search"), own_lines, self._place(variant))
+        members, greedy = self._members(variant), content.get("ensemble") == GREEDY
         everyones = {path[1] for path, _, _ in self.above if path[0] == "network" and len(path) > 1}
-        merged = merge(self.under, {k: own[k] for k in SECTIONS if k in own})
+        merged = merge(self.under, {k: content[k] for k in SECTIONS if k in content})
         merged, lines = _with_settings(merged, self.lines | own_lines, self.above)
         try:
             run = RunParams.model_validate(merged)
             return VariantParams.model_validate(
                 {
                     "variant": variant,
-                    "family": ENSEMBLE if members else _family(own.get("family"), run.families),
-                    "about": own.get("about"),
+                    "family": ENSEMBLE if members else _family(content.get("family"), run.families),
+                    "about": content.get("about"),
                     "network": {} if members else run.network,
                     "shared": frozenset({*self.under.get("network", {}), *everyones}),
                     "run": run,
                     "members": members,
-                    "combine": "mean" if greedy else own.get("combine", "median"),
+                    "combine": "mean" if greedy else content.get("combine", "median"),
                     "greedy": greedy,
-                    **{key: own[key] for key in ("search", "draws_as") if key in own},
+                    **{key: content[key] for key in ("search", "draws_as") if key in content},
                 }
             )
         except ValidationError as error:
@@ -281,10 +281,10 @@ class _Layers:
 
     def _members(self, variant: str) -> tuple[VariantParams, ...]:
         """The variants and baselines that an ensemble combines; empty if it is not an ensemble."""
-        own, lines = self.own(variant)
-        if "ensemble" not in own:
+        content, lines = self.own(variant)
+        if "ensemble" not in content:
             return ()
-        names, where = own["ensemble"], lines[("ensemble",)]
+        names, where = content["ensemble"], lines[("ensemble",)]
         if names == GREEDY:
             return self._greedy_members(variant)
         if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
@@ -304,8 +304,8 @@ class _Layers:
 
     def _greedy_members(self, variant: str) -> tuple[VariantParams, ...]:
         """The members of a greedy ensemble: the run's variants except ensembles, then its baselines."""
-        (own, lines), run = self.own(variant), self.run()
-        if "combine" in own:
+        (content, lines), run = self.own(variant), self.run()
+        if "combine" in content:
             raise UserError(f"{lines[('combine',)]}: combine: a greedy ensemble is a weighted mean; take this key out")
         names = [name for name in run.variants if "ensemble" not in self.own(name)[0]]
         if not names:

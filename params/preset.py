@@ -45,9 +45,9 @@ class Preset(Section):
             raise ValueError("variants: a variant is named twice")
         return self
 
-    def wanted(self, own: tuple[str, ...]) -> tuple[str, ...]:
-        """The variants, each once, with `own` replaced by those of the run file."""
-        every = (name for one in self.variants for name in (own if one == OWN else (one,)))
+    def wanted(self, run_variants: tuple[str, ...]) -> tuple[str, ...]:
+        """The variants, each once, with `own` replaced by `run_variants`."""
+        every = (name for entry in self.variants for name in (run_variants if entry == OWN else (entry,)))
         return tuple(dict.fromkeys(every))
 
 
@@ -66,7 +66,7 @@ def load_preset(name: str) -> Preset:
     try:
         return Preset.model_validate(tree)
     except ValidationError as error:
-        first = min(error.errors(include_url=False), key=lambda one: one["type"] == "missing")
+        first = min(error.errors(include_url=False), key=lambda item: item["type"] == "missing")
         path = tuple(map(str, first["loc"]))
         where = next((lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in lines), file)
         raise UserError(f"{where}: {'.'.join(path) or 'preset'}: {first['msg'].removeprefix('Value error, ')}") from None

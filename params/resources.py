@@ -22,10 +22,10 @@ def in_bytes(value: object) -> object:
     """
     if not isinstance(value, str):
         return value
-    found = SIZE.fullmatch(value.strip())
-    if found is None:
+    match = SIZE.fullmatch(value.strip())
+    if match is None:
         raise ValueError("write a size such as 4GB or 512MiB, or bytes as a whole number")
-    number, letter, binary = found.groups()
+    number, letter, binary = match.groups()
     return round(float(number) * (1024 if binary else 1000) ** ("kmgt".index(letter.lower()) + 1))
 
 

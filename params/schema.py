@@ -113,15 +113,15 @@ class WindowsParams(Section):
 
     @model_validator(mode="after")
     def _pads_no_whole_window(self) -> Self:
-        reach = max(one.delay + one.sampling_rate * (one.lookback - 1) for one in self.features.values())
+        reach = max(feature.delay + feature.sampling_rate * (feature.lookback - 1) for feature in self.features.values())
         if self.start_padding > reach:
             raise ValueError(f"start_padding: {self.start_padding} rows leave a window without any row: at most {reach}")
         return self
 
     @model_validator(mode="after")
     def _names_apart(self) -> Self:
-        own = {channel for name in self.calendar for channel in calendar_channels(name)}
-        clash = own & {*self.features, *self.future, *self.static}
+        channels = {channel for name in self.calendar for channel in calendar_channels(name)}
+        clash = channels & {*self.features, *self.future, *self.static}
         if clash:
             raise ValueError(f"features: {', '.join(sorted(clash))} is what the calendar makes itself: rename the column")
         for name in self.future:

@@ -41,7 +41,7 @@ class Dimension(Section):
         if self.choices:
             if (low, high, self.step) != (None, None, None) or self.log:
                 raise ValueError("choices stand alone: leave low, high, log and step out")
-            if len(self.choices) < 2 or len({(type(one), one) for one in self.choices}) < len(self.choices):
+            if len(self.choices) < 2 or len({(type(choice), choice) for choice in self.choices}) < len(self.choices):
                 raise ValueError("write at least two choices, each once, such as choices: [16, 32, 64]")
             return self
         if low is None or high is None:
@@ -62,7 +62,7 @@ class Dimension(Section):
     def holds(self, value: Value | None) -> bool:
         """Whether a value may be drawn."""
         if self.choices:
-            return any(type(one) is type(value) and one == value for one in self.choices)
+            return any(type(choice) is type(value) and choice == value for choice in self.choices)
         if value is None or isinstance(value, bool | str) or self.low is None or self.high is None:
             return False
         if not self.low <= value <= self.high or (self.whole and not isinstance(value, int)):
@@ -79,8 +79,8 @@ class Dimension(Section):
     @property
     def ends(self) -> tuple[Value, ...]:
         """Extreme values, to test in place of all others: low and high, or every choice."""
-        found = (self.low, self.high) if not self.choices else self.choices
-        return tuple(one for one in found if one is not None)
+        extremes = (self.low, self.high) if not self.choices else self.choices
+        return tuple(value for value in extremes if value is not None)
 
 
 def check_keys(search: object, lines: Lines, file: str) -> None:
@@ -92,7 +92,7 @@ def check_keys(search: object, lines: Lines, file: str) -> None:
     for key in search:
         where, (section, name) = lines.get(("search", key), file), path_of(str(key))
         if section in TUNABLE and name not in TUNABLE[section]:
-            known = ", ".join(f"{section}.{one}" for one in TUNABLE[section])
+            known = ", ".join(f"{section}.{tunable}" for tunable in TUNABLE[section])
             raise UserError(f"{where}: search: {clipped(str(key))} is not searched; of the {section}: {known}")
         if section == "network" and "." in name:
             what = "the data and how they are cut and judged are the run's, not a variant's"
@@ -108,14 +108,14 @@ def path_of(key: str) -> tuple[str, str]:
     return (section, name) if dot and section in TUNABLE else ("network", key)
 
 
-def tuned(own: Mapping[str, Any], variant: str, values: Mapping[str, Value], about: str) -> dict[str, Any]:
-    """The content of a variant file that equals another (its content `own`) except for some values.
+def tuned(content: Mapping[str, Any], variant: str, values: Mapping[str, Value], about: str) -> dict[str, Any]:
+    """The content of a variant file that equals another (its `content`) except for some values.
 
     It draws the same random numbers as the other, so that its fit is that of the trial.
     """
-    found: dict[str, Any] = {"family": own.get("family"), "about": about, "draws_as": own.get("draws_as", variant)}
-    sections = {name: dict(own.get(name) or {}) for name in SECTIONS}
+    head: dict[str, Any] = {"family": content.get("family"), "about": about, "draws_as": content.get("draws_as", variant)}
+    sections = {name: dict(content.get(name) or {}) for name in SECTIONS}
     for key, value in values.items():
         section, name = path_of(key)
         sections[section][name] = value
-    return found | {name: section for name, section in sections.items() if section}
+    return head | {name: section for name, section in sections.items() if section}

@@ -155,14 +155,14 @@ def _without_forms(text: str) -> str:
     return text
 
 
-def _without_password(found: re.Match[str]) -> str:
+def _without_password(match: re.Match[str]) -> str:
     """Keeps the user, unless the password is empty or a placeholder: then the user is the secret."""
-    start, user, password = found.groups()
+    start, user, password = match.groups()
     return f"{start}{MASK}@" if password in ("", "x-oauth-basic") else f"{start}{user}:{MASK}@"
 
 
-def _escape(found: re.Match[str]) -> str:
-    return found[0].encode("unicode_escape").decode()
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 @cache
@@ -189,14 +189,18 @@ def _of_the_environment() -> Iterator[str]:
         if _SECRET_NAME.search(name) and name not in _NO_SECRETS:
             yield value
             yield from [value.partition(":")[2]] if name.upper().endswith("AUTH_STRING") else []
-        yield from (found[3] for pattern in PASSWORDS for found in pattern.finditer(value))
-        yield from (found[2] for pattern in (*TOKENS, NAMED, NAMED_CODED) for found in pattern.finditer(value))
+        yield from (match[3] for pattern in PASSWORDS for match in pattern.finditer(value))
+        yield from (match[2] for pattern in (*TOKENS, NAMED, NAMED_CODED) for match in pattern.finditer(value))
 
 
 def _spellings(secret: str) -> set[str]:
     """A secret in all its spellings: plain, percent-encoded, decoded, quoted."""
     plain = {secret, unquote(secret)} - {""}
-    return plain | {form for one in plain for form in (quote(one), quote(one, safe=""), quote_plus(one), repr(one)[1:-1])}
+    return plain | {
+        form
+        for spelling in plain
+        for form in (quote(spelling), quote(spelling, safe=""), quote_plus(spelling), repr(spelling)[1:-1])
+    }
 
 
 def _longest_first(texts: Iterable[str]) -> list[str]:

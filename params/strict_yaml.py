@@ -110,7 +110,7 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     try:
         events = _events(text, name)
         first = next(event for event in events if not isinstance(event, yaml.StreamStartEvent | yaml.DocumentStartEvent))
-        found = _value(first, events, name, (), lines) if isinstance(first, yaml.NodeEvent) else None
+        content = _value(first, events, name, (), lines) if isinstance(first, yaml.NodeEvent) else None
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):
                 raise UserError(f"{_line(event, name)}: this is not valid YAML for us: another document (---) begins; keep one")
@@ -120,9 +120,9 @@ def parse_yaml(text: str, name: str) -> tuple[dict[str, Any], Lines]:
     except yaml.MarkedYAMLError as error:
         where = f"{name}:{error.problem_mark.line + 1}" if error.problem_mark else name
         raise UserError(f"{where}: this is not valid YAML ({clipped(error.problem or 'no reason given', 200)})") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{name}: expected a mapping (`key: value` lines) at the top, see params/nyc_weather.yaml")
-    return found, lines
+    return content, lines
 
 
 def read_yaml(path: Path, name: str | None = None) -> tuple[dict[str, Any], Lines]:
@@ -147,9 +147,9 @@ def _content(path: Path, name: str) -> bytes:
     _check_kind(path.stat().st_mode, name)  # opening a device may have side effects
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        _check_kind(found.st_mode, name)
-        _check_size(found.st_size, name)
+        status = os.fstat(descriptor)
+        _check_kind(status.st_mode, name)
+        _check_size(status.st_size, name)
         content = file.read(MOST_BYTES + 1)
     _check_size(len(content), name)
     return content

@@ -57,10 +57,10 @@ def _followed(path: Path) -> Path:
     """The target of a link.  Raises OSError for a link that leads to itself."""
     if not path.is_symlink():
         return path
-    found = Path(os.path.realpath(path))
-    if found.is_symlink():
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-    return found
+    return target
 
 
 def unwritable(path: Path, endings: Sequence[str] = ()) -> str | None:

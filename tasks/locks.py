@@ -128,8 +128,8 @@ def database() -> str | None:
 
 def unguarded() -> str | None:
     """A warning if other homes may decide in the same store with nothing to keep them apart; else None."""
-    own = os.environ.get(STORE, "sqlite:").startswith("sqlite:")
-    return None if own or database() else f"{shown(os.environ[STORE])}: {ALONE}"
+    is_sqlite = os.environ.get(STORE, "sqlite:").startswith("sqlite:")
+    return None if is_sqlite or database() else f"{shown(os.environ[STORE])}: {ALONE}"
 
 
 def _connected(address: str, name: str) -> Any:
@@ -142,11 +142,11 @@ def _connected(address: str, name: str) -> Any:
     try:
         who = f"lagline {os.getpid()} {me()}"[:63]
         options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
-        found = psycopg2.connect(address, connect_timeout=CONNECT, options=options, application_name=who)
+        session = psycopg2.connect(address, connect_timeout=CONNECT, options=options, application_name=who)
     except psycopg2.Error as error:
         raise _silent(error, f"the lock {name} cannot be taken") from None
-    found.autocommit = True
-    return found
+    session.autocommit = True
+    return session
 
 
 def _take(connection: Any, name: str, wait: bool) -> None:
@@ -171,10 +171,10 @@ def _asked(connection: Any, name: str, query: str) -> Any:
     try:
         with connection.cursor() as cursor:
             cursor.execute(query, (number(name),))
-            found = cursor.fetchone()
+            row = cursor.fetchone()
     except psycopg2.Error as error:
         raise _silent(error, f"the lock {name} is lost, and nothing goes on without it") from None
-    return found[0] if found else None
+    return row[0] if row else None
 
 
 def _holder(connection: Any, name: str) -> str:

@@ -26,7 +26,7 @@ def apart(name: str, ours: Collection[str]) -> str:
 def all_apart(names: Iterable[str], ours: Collection[str]) -> dict[str, str]:
     """Each name -> itself, or a variation that collides with none of `ours` and of the others."""
     names = list(dict.fromkeys(names))
-    found: dict[str, str] = {}
+    distinct: dict[str, str] = {}
     for name in names:
-        found[name] = apart(name, {*ours, *found.values(), *(other for other in names if other != name)})
-    return found
+        distinct[name] = apart(name, {*ours, *distinct.values(), *(other for other in names if other != name)})
+    return distinct

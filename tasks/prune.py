@@ -94,11 +94,11 @@ def _plan(home: Path, keep: int) -> Plan:
             if newest or parent.info.status == "RUNNING" or not ours or any(run.info.run_id in aliased for run in below):
                 kept.add(parent, below)
                 continue
-            own = [run for run in below if run.info.run_id in registered or run.data.tags.get("identity") in fits]
-            if own:
-                kept.add(parent, own)
+            needed = [run for run in below if run.info.run_id in registered or run.data.tags.get("identity") in fits]
+            if needed:
+                kept.add(parent, needed)
                 paths += _forecasts(parent, home)
-            unneeded = [run for run in below if run not in own] if own else [*below, parent]
+            unneeded = [run for run in below if run not in needed] if needed else [*below, parent]
             gone += [(experiment.name, run.info.run_id) for run in unneeded]
             paths += [folder for run in unneeded for folder in _artifacts(run, home)]
             paths += [folder for folder in (home / "forecasts" / parent.info.run_id,) if folder.is_dir()]
@@ -207,4 +207,4 @@ def _below(folder: Path) -> list[Path]:
 def _size(path: Path) -> int:
     if path.is_symlink() or not path.is_dir():
         return path.lstat().st_size
-    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file() and not one.is_symlink())
+    return sum(entry.stat().st_size for entry in path.rglob("*") if entry.is_file() and not entry.is_symlink())

@@ -94,18 +94,18 @@ def put(panel: Path) -> None:
     Each file appears whole, the facts last: until then readers see no panel.  Raises Unavailable if the shelf
     fails, UserError for a panel that does not match its digest.
     """
-    found = shelf()
-    if found is None:
+    remote = shelf()
+    if remote is None:
         return
     try:
-        if _holds(found, panel):
+        if _holds(remote, panel):
             return
         if not is_whole(panel):
             raise UserError(f"panel {panel} is damaged and goes on no shelf: run the same command again, which builds it again")
         for name in _files_of(json.loads((panel / FACTS).read_text())):
-            _write(found, panel / name, found.path(panel.name, name))
+            _write(remote, panel / name, remote.path(panel.name, name))
     except OSError as error:
-        raise found.silent(error) from None
+        raise remote.silent(error) from None
 
 
 def get(digest: str, panels: Path) -> bool:
@@ -113,29 +113,29 @@ def get(digest: str, panels: Path) -> bool:
 
     Raises Unavailable if the shelf does not answer or the disk is full, UserError if its panel is damaged.
     """
-    found = shelf()
-    if found is None:
+    remote = shelf()
+    if remote is None:
         return False
     panels.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=panels, prefix=".partial-", ignore_cleanup_errors=True) as name:
         partial = Path(name) / digest
         partial.mkdir()
         try:
-            if not _facts_to(found, digest, partial):
+            if not _facts_to(remote, digest, partial):
                 return False
             for file in _files_of(json.loads((partial / FACTS).read_text())):
-                _read(found, found.path(digest, file), partial / file, panels)
+                _read(remote, remote.path(digest, file), partial / file, panels)
         except FileNotFoundError as error:
-            raise _damaged(found, digest, str(error)) from None
+            raise _damaged(remote, digest, str(error)) from None
         except OSError as error:
-            raise found.silent(error) from None
+            raise remote.silent(error) from None
         except UNREADABLE as error:
-            raise _damaged(found, digest, f"{FACTS} cannot be read: {error}") from None
+            raise _damaged(remote, digest, f"{FACTS} cannot be read: {error}") from None
         if not is_whole(partial):
-            raise _damaged(found, digest, "its content is another one")
+            raise _damaged(remote, digest, "its content is another one")
         size = sum(file.stat().st_size for file in partial.iterdir())
         put_in_place(partial, panels / digest, Path(name) / "old")
-    print(shown(f"panel {digest[:12]} ({size_text(size)}) came from {found}"), file=sys.stderr)
+    print(shown(f"panel {digest[:12]} ({size_text(size)}) came from {remote}"), file=sys.stderr)
     return True
 
 
@@ -145,16 +145,16 @@ def reader(panel: Path) -> Callable[[], Mapping[str, "np.ndarray"]] | None:
     It is pickled with everything it needs except numpy and pyarrow, and uses that machine's credentials.  It
     raises PermissionError if that machine cannot read.  None without a shelf, or if it lacks the panel.
     """
-    found = shelf()
-    if found is None:
+    remote = shelf()
+    if remote is None:
         return None
     try:
-        if not _holds(found, panel):
+        if not _holds(remote, panel):
             return None
     except OSError as error:
-        raise found.silent(error) from None
-    opened, where = pickle.dumps(found.files), str(found)
-    paths = {name: found.path(panel.name, name) for name in _files_of(json.loads((panel / FACTS).read_text()))}
+        raise remote.silent(error) from None
+    opened, where = pickle.dumps(remote.files), str(remote)
+    paths = {name: remote.path(panel.name, name) for name in _files_of(json.loads((panel / FACTS).read_text()))}
 
     def lagline_read() -> Mapping[str, "np.ndarray"]:
         import pickle
@@ -189,61 +189,61 @@ def reader(panel: Path) -> Callable[[], Mapping[str, "np.ndarray"]] | None:
     return lagline_read
 
 
-def _damaged(found: Shelf, digest: str, why: str) -> UserError:
+def _damaged(remote: Shelf, digest: str, why: str) -> UserError:
     return UserError(
-        f"panel {digest[:12]} on {found} is damaged ({why[:200]}): remove {found.path(digest)} there and run python -m flows "
+        f"panel {digest[:12]} on {remote} is damaged ({why[:200]}): remove {remote.path(digest)} there and run python -m flows "
         "compare with the same params and data, which puts it there again"
     )
 
 
-def _files_of(facts: dict[str, object]) -> list[str]:
+def _files_of(panel_facts: dict[str, object]) -> list[str]:
     """The files of a panel, facts last."""
-    return [*(f"{name}.npy" for name in arrays_of(facts)), FACTS]
+    return [*(f"{name}.npy" for name in arrays_of(panel_facts)), FACTS]
 
 
-def _holds(found: Shelf, panel: Path) -> bool:
+def _holds(remote: Shelf, panel: Path) -> bool:
     """Whether every file of a panel is on the shelf with the right size."""
     names = _files_of(json.loads((panel / FACTS).read_text()))
-    there = found.files.get_file_info([found.path(panel.name, name) for name in names])
+    there = remote.files.get_file_info([remote.path(panel.name, name) for name in names])
     return all(info.size == (panel / name).stat().st_size for info, name in zip(there, names, strict=True))
 
 
-def _write(found: Shelf, source: Path, path: str) -> None:
+def _write(remote: Shelf, source: Path, path: str) -> None:
     """Writes a file to the shelf, whole or not at all."""
-    partial = f"{path}.{os.urandom(4).hex()}.partial" if found.renames else path
-    if found.renames:
-        found.files.create_dir(path.rpartition("/")[0], recursive=True)
+    partial = f"{path}.{os.urandom(4).hex()}.partial" if remote.renames else path
+    if remote.renames:
+        remote.files.create_dir(path.rpartition("/")[0], recursive=True)
     try:
-        with source.open("rb") as given, found.files.open_output_stream(partial) as taken:
+        with source.open("rb") as given, remote.files.open_output_stream(partial) as taken:
             shutil.copyfileobj(given, taken, BLOCK)
-        if found.renames:
-            found.files.move(partial, path)
+        if remote.renames:
+            remote.files.move(partial, path)
     except BaseException:
-        if found.renames:
+        if remote.renames:
             with suppress(OSError):
-                found.files.delete_file(partial)
+                remote.files.delete_file(partial)
         raise
 
 
-def _facts_to(found: Shelf, digest: str, partial: Path) -> bool:
+def _facts_to(remote: Shelf, digest: str, partial: Path) -> bool:
     """Copies a panel's facts from the shelf into a folder; False if the shelf answers but has none."""
     from pyarrow.fs import FileType
 
-    if found.files.get_file_info(found.path(digest, FACTS)).type is FileType.NotFound:
-        bucket = found.root.partition("/")[0]
-        if not found.renames and found.files.get_file_info(bucket).type is FileType.NotFound:
-            raise UserError(f"{found}: there is no such bucket")
+    if remote.files.get_file_info(remote.path(digest, FACTS)).type is FileType.NotFound:
+        bucket = remote.root.partition("/")[0]
+        if not remote.renames and remote.files.get_file_info(bucket).type is FileType.NotFound:
+            raise UserError(f"{remote}: there is no such bucket")
         return False
-    with found.files.open_input_stream(found.path(digest, FACTS)) as given:
+    with remote.files.open_input_stream(remote.path(digest, FACTS)) as given:
         (partial / FACTS).write_bytes(given.read())
     return True
 
 
-def _read(found: Shelf, path: str, target: Path, panels: Path) -> None:
+def _read(remote: Shelf, path: str, target: Path, panels: Path) -> None:
     """Copies a file from the shelf; `panels`: the folder whose disk needs room for it."""
-    size = found.files.get_file_info(path).size
+    size = remote.files.get_file_info(path).size
     ask_for_room(size or 0, panels)
-    with found.files.open_input_stream(path) as given, target.open("wb") as taken:
+    with remote.files.open_input_stream(path) as given, target.open("wb") as taken:
         shutil.copyfileobj(given, taken, BLOCK)
 
 

@@ -35,10 +35,10 @@ def run_name(verb: str) -> Callable[[], str]:
         given = runtime.flow_run.parameters
         if given.get("plan") is not None:
             return f"{verb} {given['plan'].run.name}"
-        found = Path(given["params"]).stem
+        label = Path(given["params"]).stem
         with suppress(Exception):  # the flow itself reports what is wrong with them
-            found = load_run(given["params"], given.get("settings") or []).name
-        return f"{verb} {found}"
+            label = load_run(given["params"], given.get("settings") or []).name
+        return f"{verb} {label}"
 
     return name
 
@@ -58,9 +58,9 @@ def progress(artifact: UUID | None, done: int, fits: int, last: str) -> None:
 
 def show_comparison(name: str, parent: str, compared: "Compared") -> None:
     """The leaderboard with its conclusion and remarks, and links to the run and its report."""
-    told = compared.told
-    text = f"{told.markdown()}\n\n{compared.leaderboard}"
-    displayed(create_markdown_artifact, text, key=_key(name, "leaderboard"), description=told.verdict.sentence)
+    conclusion = compared.told
+    text = f"{conclusion.markdown()}\n\n{compared.leaderboard}"
+    displayed(create_markdown_artifact, text, key=_key(name, "leaderboard"), description=conclusion.verdict.sentence)
     base = masked(os.environ["MLFLOW_TRACKING_URI"])
     served = base.startswith("http")
     base = base if served else f"http://{LOOPBACK}:{UI_PORT}"

@@ -200,7 +200,7 @@ async def _answer(
             return await send({"type": "websocket.close", "code": 1008})
         before = "websocket."
     body = text.encode()
-    own = [("Content-Type", f"{kind}; charset=utf-8"), ("Content-Length", str(len(body))), *(headers or NO_TRACE)]
-    listed = [(name.lower().encode(), value.encode("latin-1")) for name, value in own]
+    all_headers = [("Content-Type", f"{kind}; charset=utf-8"), ("Content-Length", str(len(body))), *(headers or NO_TRACE)]
+    listed = [(name.lower().encode(), value.encode("latin-1")) for name, value in all_headers]
     await send({"type": f"{before}http.response.start", "status": int(status), "headers": listed})
     await send({"type": f"{before}http.response.body", "body": b"" if scope.get("method") == "HEAD" else body})

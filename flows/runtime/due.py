@@ -69,10 +69,10 @@ def end_run(home: Path, name: str) -> None:
     remember(home, name, replace(recall(home, name), open=None))
 
 
-def account(home: Path, name: str, now: datetime, own: datetime | None = None, at_work: bool = False) -> Memory:
+def account(home: Path, name: str, now: datetime, starting: datetime | None = None, at_work: bool = False) -> Memory:
     """Reports the due runs that did not happen; returns what is known of the runs of a name.
 
-    `own`: the due time of the run that begins now.  `at_work`: a run is in progress, not cut off.
+    `starting`: the due time of the run that begins now.  `at_work`: a run is in progress, not cut off.
     Times in the future, left by a clock that was ahead, are reported and dropped.
     """
     known = recall(home, name)
@@ -83,12 +83,12 @@ def account(home: Path, name: str, now: datetime, own: datetime | None = None, a
         known = known.without(now)
     due = due_times(known.cron, known.zone, known.accounted, now) if known.cron and known.accounted else []
     cut_off = None if at_work else known.open
-    found = missed(due, own, cut_off)
-    if found is not None:
-        _report("missed", name, found.words, runs=found.runs, since=found.since.isoformat())
+    missed_runs = missed(due, starting, cut_off)
+    if missed_runs is not None:
+        _report("missed", name, missed_runs.words, runs=missed_runs.runs, since=missed_runs.since.isoformat())
     return known if at_work else replace(known, open=None)
 
 
-def _report(event: str, name: str, why: str, **facts: object) -> None:
+def _report(event: str, name: str, why: str, **details: object) -> None:
     print(f"{name}: {why}", file=sys.stderr, flush=True)
-    notify(event, name, why=why, **facts)
+    notify(event, name, why=why, **details)

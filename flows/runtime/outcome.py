@@ -40,12 +40,12 @@ def status_of(app: typer.Typer) -> int:
     except Exception as error:
         from flows.runtime.state import passing
 
-        told = error if isinstance(error, UserError | ChecksFailed) else passing(error)
-        if told is None:
+        message = error if isinstance(error, UserError | ChecksFailed) else passing(error)
+        if message is None:
             raise
         if at.debug:
             traceback.print_exc()
-        print(f"lagline: {told}", file=sys.stderr)
+        print(f"lagline: {message}", file=sys.stderr)
         return 1 if isinstance(error, ChecksFailed) else 2
     except BaseException as error:
         # polars panics if Ctrl-C arrives while it builds a Python object

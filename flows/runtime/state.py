@@ -118,11 +118,11 @@ def _keep_to_its_owner(folder: Path) -> None:
 
     The mode of the folder protects all below it.  Raises UserError if it belongs to somebody else.
     """
-    found = folder.stat()
-    if found.st_uid != os.geteuid():
-        owner = f"another user (number {found.st_uid}), who may change all that lagline reads there"
+    status = folder.stat()
+    if status.st_uid != os.geteuid():
+        owner = f"another user (number {status.st_uid}), who may change all that lagline reads there"
         raise UserError(f"LAGLINE_HOME={folder}: belongs to {owner}; work as that user, make it yours by chown, or {ELSEWHERE}")
-    mode = stat.S_IMODE(found.st_mode)
+    mode = stat.S_IMODE(status.st_mode)
     if not mode & OTHERS:
         return
     with suppress(OSError):
@@ -138,13 +138,13 @@ def _keep_to_its_owner(folder: Path) -> None:
 
 def passing(error: BaseException | None) -> str | None:
     """The message for an error that may pass by itself: a full disk, a silent tracking server; else None."""
-    told = full_disk(error)
-    if told is None and error is not None and "mlflow" in sys.modules:
+    message = full_disk(error)
+    if message is None and error is not None and "mlflow" in sys.modules:
         from tasks.tracking.connection import AGAIN_LATER, lost
 
-        told = lost(error)
-        told = f"{told}; {AGAIN_LATER}" if told else None
-    return told
+        message = lost(error)
+        message = f"{message}; {AGAIN_LATER}" if message else None
+    return message
 
 
 def full_disk(error: BaseException | None) -> str | None:

@@ -22,34 +22,36 @@ if TYPE_CHECKING:
     from tasks.promote.decision import Decision
 
 
-def show_decision(found: "Decision") -> None:
+def show_decision(decision: "Decision") -> None:
     """Prints the decision (a refusal first, with what to type), the verdict of every gate and the scores."""
     console = Console(highlight=False)
-    if not found.promoted:
-        for line in (found.words, *_go_on(found)):
+    if not decision.promoted:
+        for line in (decision.words, *_go_on(decision)):
             console.print(line, markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, show_header=False)
-    for one in found.gates:
-        mark = Text("passed", "green") if one.passed else Text("failed", "bold red")
-        table.add_row(mark, Text(one.gate), Text(one.words))
-    if found.gates:
+    for result in decision.gates:
+        mark = Text("passed", "green") if result.passed else Text("failed", "bold red")
+        table.add_row(mark, Text(result.gate), Text(result.words))
+    if decision.gates:
         console.print(table)
-    if found.scores is not None:
-        console.print(found.scores.words, markup=False, soft_wrap=True)
-    if found.promoted:
-        console.print(found.words, markup=False, soft_wrap=True)
-    if found.outcome in ("promoted", "unchanged"):
-        console.print(f"Next: python -m flows forecast {found.name}@champion --data FILE --out forecasts.parquet", markup=False)
+    if decision.scores is not None:
+        console.print(decision.scores.words, markup=False, soft_wrap=True)
+    if decision.promoted:
+        console.print(decision.words, markup=False, soft_wrap=True)
+    if decision.outcome in ("promoted", "unchanged"):
+        console.print(
+            f"Next: python -m flows forecast {decision.name}@champion --data FILE --out forecasts.parquet", markup=False
+        )
 
 
-def _go_on(found: "Decision") -> list[str]:
+def _go_on(decision: "Decision") -> list[str]:
     """What to type after a refusal: what each gate suggests, then the same command; else where to look."""
-    failed = [one for one in found.gates if not one.passed]
-    lines = [f"To go on ({one.gate}): {one.way}" for one in failed if one.way]
-    if lines and all(one.way for one in failed):
-        return [*lines, f"then: {found.again}   (nothing is trained again for it)"]
-    names = ", ".join(one.gate for one in failed if not one.way)
-    look = f"python -m flows leaderboard {found.name}   (the thresholds stand under promotion: in the run file)"
+    failed = [result for result in decision.gates if not result.passed]
+    lines = [f"To go on ({result.gate}): {result.way}" for result in failed if result.way]
+    if lines and all(result.way for result in failed):
+        return [*lines, f"then: {decision.again}   (nothing is trained again for it)"]
+    names = ", ".join(result.gate for result in failed if not result.way)
+    look = f"python -m flows leaderboard {decision.name}   (the thresholds stand under promotion: in the run file)"
     return [*lines, f"To look into it ({names}): {look}"]
 
 
@@ -71,8 +73,8 @@ def accept_ledger(home: Path, name: str, reason: str) -> None:
     check_name(name)
     connection.connect(home)
     entry = accept(name, home, reason)
-    told = "chains: there was nothing to accept" if entry is None else f"is accepted as it stands by entry {entry.number}"
-    Console(highlight=False).print(f"The ledger of {name} {told}.", markup=False)
+    outcome = "chains: there was nothing to accept" if entry is None else f"is accepted as it stands by entry {entry.number}"
+    Console(highlight=False).print(f"The ledger of {name} {outcome}.", markup=False)
 
 
 def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> None:
@@ -86,11 +88,11 @@ def show_history(home: Path, name: str, moment: str | None, as_json: bool) -> No
         some = ledger.at(some, _moment(moment))
     if not some and not book.faults:
         when = f" up to {moment}" if moment else ""
-        told = "".join(f"; {note}" for note in book.notes)
-        raise UserError(f"{name}: nothing was decided on it{when}; python -m flows promote {name} does{told}")
+        remarks = "".join(f"; {note}" for note in book.notes)
+        raise UserError(f"{name}: nothing was decided on it{when}; python -m flows promote {name} does{remarks}")
     if as_json:
-        found = {"champion": ledger.champion(some), "entries": [asdict(entry) for entry in some]}
-        print_json(found | {"faults": book.faults, "notes": book.notes})
+        content = {"champion": ledger.champion(some), "entries": [asdict(entry) for entry in some]}
+        print_json(content | {"faults": book.faults, "notes": book.notes})
         return
     console = Console(highlight=False)
     console.print(_table(some))
@@ -122,7 +124,7 @@ def _moment(text: str) -> datetime:
     with suppress(ValueError):
         return datetime.combine(date.fromisoformat(text), time.max, UTC)
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"--at {text}: write a date or a time, such as 2026-11-24 or 2026-11-24T06:00") from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

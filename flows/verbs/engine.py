@@ -55,31 +55,31 @@ def show_engine(as_json: bool) -> None:
     """Prints what the chosen engine is and has.  Raises UserError if it is unavailable or can run no fit."""
     chosen = engine()
     pool, device = chosen.pool(), chosen.device()
-    found = Found(chosen.name, pool, device, chosen.jobs(1, device), chosen.round_trips())
+    summary = Found(chosen.name, pool, device, chosen.jobs(1, device), chosen.round_trips())
     if as_json:
-        print_json(found.to_dict())
+        print_json(summary.to_dict())
         return
     console = Console(highlight=False, soft_wrap=True)
-    name, ours = f"{found.name} {pool.version}".strip(), ", ".join(f"{name} {version}" for name, version in OURS.items())
+    name, ours = f"{summary.name} {pool.version}".strip(), ", ".join(f"{name} {version}" for name, version in OURS.items())
     console.print(f"{name} at {visible(pool.address)}, asked from {ours}", markup=False)
-    console.print(f"fits run on {device}, {found.slots} of one thread at a time", markup=False)
-    console.print(_table(found))
+    console.print(f"fits run on {device}, {summary.slots} of one thread at a time", markup=False)
+    console.print(_table(summary))
     if any(versions(node) != OURS for node in pool.nodes):
         console.print("* another version than here", markup=False)
 
 
-def _table(found: Found) -> Table:
+def _table(summary: Found) -> Table:
     """One row per node; a star marks a version that differs from ours."""
     table = Table(box=None, pad_edge=False)
     for column, side in (("node", "left"), ("cores", "right"), ("GPUs", "right"), ("memory", "right")):
         table.add_column(column, justify=side, no_wrap=True)  # type: ignore[arg-type]
-    for column in ("computes on", *OURS, *(["1 MB and back"] if found.seconds else [])):
+    for column in ("computes on", *OURS, *(["1 MB and back"] if summary.seconds else [])):
         table.add_column(column)
-    for node in found.pool.nodes:
-        seconds = found.seconds.get(node.name)
-        trip = ["-" if seconds is None else f"{1000 * seconds:.1f} ms"] if found.seconds else []
-        told = [text if text == OURS[name] else f"{text} *" for name, text in versions(node).items()]
+    for node in summary.pool.nodes:
+        seconds = summary.seconds.get(node.name)
+        trip = ["-" if seconds is None else f"{1000 * seconds:.1f} ms"] if summary.seconds else []
+        marked = [text if text == OURS[name] else f"{text} *" for name, text in versions(node).items()]
         kinds = ", ".join(sorted(set(node.kinds.values())))
-        cells = (node.address, f"{node.cpus:g}", f"{node.gpus:g}", size_text(node.memory), kinds, *told, *trip)
+        cells = (node.address, f"{node.cpus:g}", f"{node.gpus:g}", size_text(node.memory), kinds, *marked, *trip)
         table.add_row(*map(visible, cells))
     return table

@@ -27,18 +27,18 @@ def show_forecast(home: Path, reference: str, data: str, out: Path, asked: Asked
     with Board() as board, board.stage(f"forecast with {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
-            found = forecast(version, data, asked)
-            returned = in_columns_of(found.given, found.made, out, asked.nixtla)
+            forecasts = forecast(version, data, asked)
+            returned = in_columns_of(forecasts.given, forecasts.made, out, asked.nixtla)
             write_out(returned.rows, out)
-            drawn = None if asked.plot is None else f"{asked.plot}: {draw(found, version, asked.plot, asked.series)}"
-            told = f"{out}: {counted(found.made)} by {version}"
+            drawn = None if asked.plot is None else f"{asked.plot}: {draw(forecasts, version, asked.plot, asked.series)}"
+            summary = f"{out}: {counted(forecasts.made)} by {version}"
             if version.trained_on.refit:
-                told += ", by the weights that have not seen its test range" if asked.judged else ", trained on all its rows"
-            seen = 0 if asked.judged else rows_trained_on(version, found.made)
+                summary += ", by the weights that have not seen its test range" if asked.judged else ", trained on all its rows"
+            seen = 0 if asked.judged else rows_trained_on(version, forecasts.made)
     note = (
-        f"Note: the model was trained on {seen:,} of these {found.made.height:,} rows, so their errors say nothing of it; "
+        f"Note: the model was trained on {seen:,} of these {forecasts.made.height:,} rows, so their errors say nothing of it; "
         "--judged gives honest forecasts of the test range, by the weights that have not seen it."
     )
     console = Console(highlight=False, soft_wrap=True)
-    for line in filter(None, (told, drawn, returned.renamed, *found.notes, note if seen else None)):
+    for line in filter(None, (summary, drawn, returned.renamed, *forecasts.notes, note if seen else None)):
         console.print(line, markup=False)

@@ -28,14 +28,14 @@ def make_run_file(data: str, out: Path | None, melting: bool, force: bool, asked
     for file in (target, *([long] if melting else [])):
         if file.exists() and not force:
             raise UserError(f"{file}: this file is there already; --force writes over it, --out names another")
-    found = look_at(data, target, melting, asked)
+    findings = look_at(data, target, melting, asked)
     try:
         with placed(target) as partial:
-            partial.write_text(found.text, encoding="utf-8")
+            partial.write_text(findings.text, encoding="utf-8")
             load_run(partial)
     except OSError as error:
         raise UserError(f"{target}: cannot be written ({error.strerror}); --out names another place") from None
-    _show(found, data, target)
+    _show(findings, data, target)
 
 
 def stem_of(data: str) -> str:
@@ -44,19 +44,19 @@ def stem_of(data: str) -> str:
     return Path(name.removeprefix("env:")).name.split(".")[0].strip("*?[]") or "series"
 
 
-def _show(found: Found, data: str, target: Path) -> None:
+def _show(findings: Found, data: str, target: Path) -> None:
     console = Console(highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for word, sentence in found.facts():
+    for word, sentence in findings.facts():
         table.add_row(word, Text(sentence))
     console.print(Text(f"{data}"), soft_wrap=True)
     console.print(table)
-    if found.melted is not None and found.wide is not None:
-        console.print(Text(f"This table was {found.wide.sentence}; written long to {found.melted}."), soft_wrap=True)
-    elif found.wide is not None:
-        console.print(Text(f"This table looks {found.wide.sentence}: {MELT}."), soft_wrap=True)
+    if findings.melted is not None and findings.wide is not None:
+        console.print(Text(f"This table was {findings.wide.sentence}; written long to {findings.melted}."), soft_wrap=True)
+    elif findings.wide is not None:
+        console.print(Text(f"This table looks {findings.wide.sentence}: {MELT}."), soft_wrap=True)
     console.print(Text(f"Written: {target.absolute()}"), soft_wrap=True)
     name = shlex.quote(str(target))
     console.print(Text(f"Next: python -m flows validate {name}, then python -m flows compare {name}"), soft_wrap=True)

@@ -28,10 +28,10 @@ def export_version(version: Registered, file: Parcel) -> None:
     name, which = parse(version)
     with Board() as board, board.stage(f"export {name}@{which}"), connection.answered():
         connection.connect(home)
-        told = export(needed(name, which), home, file)
+        header = export(needed(name, which), home, file)
     _print(
-        f"{told.name} version {told.version} with its panel: {file} ({size_text(file.stat().st_size)})",
-        f"Its seal: {told.seal}",
+        f"{header.name} version {header.version} with its panel: {file} ({size_text(file.stat().st_size)})",
+        f"Its seal: {header.seal}",
     )
 
 
@@ -44,13 +44,13 @@ def import_version(file: Sent) -> None:
 
     with Board() as board, board.stage(f"import {file.name}"), connection.answered():
         connection.connect(home)
-        found = import_(file, home)
-    told = found.told
+        imported = import_(file, home)
+    header = imported.told
     _print(
-        found.registered.words(told.name),
-        f"It was version {told.version} where it comes from, with the seal {told.seal}: ask its sender for that seal.",
-        *([] if found.own_code else [FOREIGN]),
-        f"Next: python -m flows promote {told.name}",
+        imported.registered.words(header.name),
+        f"It was version {header.version} where it comes from, with the seal {header.seal}: ask its sender for that seal.",
+        *([] if imported.own_code else [FOREIGN]),
+        f"Next: python -m flows promote {header.name}",
     )
 
 

@@ -73,9 +73,9 @@ def _compared(home: Path, plan: Plan, asked: Asked) -> "Comparison":
             if lacking:
                 board.say(f"  the data have room for no more than {look.folds} of the validation ranges")
         chosen = with_trials(load_plan(plan.path, [*base, *decision.settings()]), home, decision.search, decision.picks)
-        found = recorded(comparison, str(plan.path), list(chosen.settings), False, chosen)
-    _log(found.parent, decision)
-    return found
+        outcome = recorded(comparison, str(plan.path), list(chosen.settings), False, chosen)
+    _log(outcome.parent, decision)
+    return outcome
 
 
 def _with_user_values(preset: Preset, plan: Plan, named: bool) -> Preset:
@@ -104,18 +104,18 @@ def _first(path: Path, base: Sequence[str], names: Sequence[str], board: "Board"
 def _decided(first: Plan, base: Sequence[str], preset: Preset, name: str, clock: Clock, look: "Look") -> Decision:
     """Decides how many validation ranges there is time for, searches the best variants of the first look over
     them, and decides how many seeds fit into the rest."""
-    kept = tuple(one for one in first.run.variants if one not in look.left_out)
-    every = sum(one.seconds for one in look.tried)
+    kept = tuple(variant for variant in first.run.variants if variant not in look.left_out)
+    every = sum(tried.seconds for tried in look.tried)
     folds = ranges(preset, clock, every, look.jobs)
     owed = (folds - 1) * every
     tuned, trials, minutes = searched(preset, clock, look.tried, folds, owed, look.jobs)
     decision = Decision(preset=name, minutes=clock.minutes, variants=kept, left_out=look.left_out, tuned=tuned, folds=folds)
-    seconds = folds * sum(one.seconds for one in look.tried if one.seeded)
+    seconds = folds * sum(tried.seconds for tried in look.tried if tried.seeded)
     if tuned:
         plan = load_plan(first.path, [*base, variants_setting(tuned), "training.seeds=1", f"split.folds={folds}"])
         search, best = _search(plan, trials, minutes)
-        decision = replace(decision, search=search, picks=tuple(Pick(one.variant, one.number) for one in best))
-        seconds += sum(one.seconds for one in best)
+        decision = replace(decision, search=search, picks=tuple(Pick(trial.variant, trial.number) for trial in best))
+        seconds += sum(trial.seconds for trial in best)
     return replace(decision, seeds=repeated(preset, clock, seconds, owed, look.jobs))
 
 
@@ -124,8 +124,8 @@ def _search(plan: Plan, trials: int, minutes: float | None) -> tuple[str, list[T
     from flows.runtime.recorded import recorded
     from flows.tune import Limits, tune
 
-    found = recorded(tune, str(plan.path), list(plan.settings), Limits(trials, minutes), plan).found
-    return found.search.identity, found_better(found.spaces, found.trials)[: len(plan.variants)]
+    result = recorded(tune, str(plan.path), list(plan.settings), Limits(trials, minutes), plan).found
+    return result.search.identity, found_better(result.spaces, result.trials)[: len(plan.variants)]
 
 
 def _log(parent: str, decision: Decision) -> None:

@@ -24,5 +24,5 @@ def show_prune(home: Path, keep: int, dry_run: bool) -> None:
     for name, number in Counter(name for name, _ in plan.runs).items():
         console.print(f"  {number:10,} MLflow runs of {name}", markup=False)
     verb = "would be removed" if dry_run else "removed"
-    told = f"{len(plan.paths)} folders and files ({plan.size / 1e6:,.1f} MB) and {len(plan.runs)} MLflow runs {verb}."
-    console.print(told, markup=False)
+    summary = f"{len(plan.paths)} folders and files ({plan.size / 1e6:,.1f} MB) and {len(plan.runs)} MLflow runs {verb}."
+    console.print(summary, markup=False)

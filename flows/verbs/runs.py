@@ -23,9 +23,9 @@ def leaderboard_of(name: str, run_id: str | None = None) -> dict[str, Any]:
     run_id = run_id or runs.last_comparison(name).info.run_id
     file = logs.artifact(run_id, "leaderboard.json")
     try:
-        facts: dict[str, Any] = json.loads(file.read_bytes())
-        board_in(facts)
-        return facts | {"run": run_id}
+        leaderboard: dict[str, Any] = json.loads(file.read_bytes())
+        board_in(leaderboard)
+        return leaderboard | {"run": run_id}
     except (ValueError, LookupError, TypeError, AttributeError, OSError, RecursionError) as error:
         what = f"its leaderboard.json is not what a comparison writes ({type(error).__name__})"
         raise UserError(f"{name}, run {run_id}: {what}; run compare again, with --fresh") from None
@@ -35,16 +35,16 @@ def show_leaderboard(home: Path, name: str, as_json: bool) -> None:
     """Prints the last comparison of a name."""
     with connection.answered():
         connection.connect(home)
-        facts = leaderboard_of(name)
+        leaderboard = leaderboard_of(name)
     if as_json:
-        print_json(facts)
+        print_json(leaderboard)
     else:
-        print_leaderboard(facts)
+        print_leaderboard(leaderboard)
 
 
-def print_leaderboard(facts: dict[str, Any]) -> None:
+def print_leaderboard(leaderboard: dict[str, Any]) -> None:
     """Prints the table and what it means in words."""
-    _print_board(*board_in(facts))
+    _print_board(*board_in(leaderboard))
 
 
 def board_in(facts: dict[str, Any]) -> tuple[Board, Told]:
@@ -56,31 +56,31 @@ def board_in(facts: dict[str, Any]) -> tuple[Board, Told]:
     return board, Told.read(verdict, facts)
 
 
-def _print_board(board: Board, told: Told) -> None:
+def _print_board(board: Board, conclusion: Told) -> None:
     console = Console()
-    console.print(report.to_table(board, console.width, told.choose_by))
-    for line in ("", *told.verdict.lines(console.width), *told.lines()):
+    console.print(report.to_table(board, console.width, conclusion.choose_by))
+    for line in ("", *conclusion.verdict.lines(console.width), *conclusion.lines()):
         command = line.startswith("  ")  # stays one line, to be copied; so do the verdict's own, which fit
         console.print(line, soft_wrap=command, highlight=False, markup=False)
 
 
-def show_comparison(found: "Comparison") -> None:
+def show_comparison(comparison: "Comparison") -> None:
     """Prints the end of a comparison: the leaderboard, what was registered, and where to look next."""
-    if found.compared is None:  # an equal one existed
-        print_leaderboard(leaderboard_of(found.name, found.parent))
+    if comparison.compared is None:  # an equal one existed
+        print_leaderboard(leaderboard_of(comparison.name, comparison.parent))
     else:
-        _print_board(found.compared.found.board, found.compared.told)
+        _print_board(comparison.compared.found.board, comparison.compared.told)
     console = Console(highlight=False)
-    registered = found.registered
+    registered = comparison.registered
     if registered is None:
         console.print("Nothing has changed since this comparison: nothing was trained or registered (--fresh trains again).")
     else:
-        console.print(registered.words(found.name), markup=False)
-    console.print(f"Look: python -m flows ui   (report.html of run {found.parent})", markup=False)
+        console.print(registered.words(comparison.name), markup=False)
+    console.print(f"Look: python -m flows ui   (report.html of run {comparison.parent})", markup=False)
     if registered and registered.version:
         for line in _to_commit():
             console.print(line, markup=False)
-        console.print(f"Next: python -m flows promote {found.name} --dry-run", markup=False, soft_wrap=True)
+        console.print(f"Next: python -m flows promote {comparison.name} --dry-run", markup=False, soft_wrap=True)
 
 
 def _to_commit() -> list[str]:

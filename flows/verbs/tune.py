@@ -48,28 +48,28 @@ def search(home: Path, plan: Plan, named: bool, minutes: float | None, trials: i
 
             server.wait()
         limits = Limits(trials, MINUTES if minutes is None and trials is None else minutes, seed, out)
-        found = recorded(flow, str(plan.path), list(plan.settings), limits, plan)
-    _show(plan, found)
+        tuned = recorded(flow, str(plan.path), list(plan.settings), limits, plan)
+    _show(plan, tuned)
 
 
 def _show(plan: Plan, tuned: "Tuned") -> None:
     """Prints the best trials as a table, how many ended how, what was written, and what to do next."""
-    found, console = tuned.found, Console(highlight=False, soft_wrap=True)
-    every = ranked([one for some in found.trials.values() for one in some])
-    table = Table(title=f"The best trials by {found.error} on validation", title_justify="left", box=None, pad_edge=False)
-    for column, side in (("trial", "left"), (found.search.measure, "right"), ("seconds", "right"), ("values", "left")):
+    result, console = tuned.found, Console(highlight=False, soft_wrap=True)
+    every = ranked([trial for some in result.trials.values() for trial in some])
+    table = Table(title=f"The best trials by {result.error} on validation", title_justify="left", box=None, pad_edge=False)
+    for column, side in (("trial", "left"), (result.search.measure, "right"), ("seconds", "right"), ("values", "left")):
         table.add_column(column, justify=side)  # type: ignore[arg-type]
-    for one in every[:SHOWN]:
-        table.add_row(one.label, f"{one.score:.4g}", f"{one.seconds:.1f}", one.words)
+    for trial in every[:SHOWN]:
+        table.add_row(trial.label, f"{trial.score:.4g}", f"{trial.seconds:.1f}", trial.words)
     Console().print(table)
-    console.print(f"{found.counted()}; {tuned.minutes:.1f} minutes in all", markup=False)
-    for name in found.spaces:
+    console.print(f"{result.counted()}; {tuned.minutes:.1f} minutes in all", markup=False)
+    for name in result.spaces:
         if name in tuned.files:
-            console.print(f"Wrote {_short(tuned.files[name])}: {found.words(ranked(found.trials[name])[0])}", markup=False)
+            console.print(f"Wrote {_short(tuned.files[name])}: {result.words(ranked(result.trials[name])[0])}", markup=False)
         else:
-            why = f"no trial is better than {name} as it is" if ranked(found.trials[name]) else "no trial has finished"
+            why = f"no trial is better than {name} as it is" if ranked(result.trials[name]) else "no trial has finished"
             console.print(f"{name}: {why}; nothing was written", markup=False)
-    if found.search.folds == 1 and tuned.files:
+    if result.search.folds == 1 and tuned.files:
         console.print(
             "Note: one validation range chose among all of these; --folds 3 chooses by three (docs/tuning.md)", markup=False
         )
@@ -80,8 +80,8 @@ def _show(plan: Plan, tuned: "Tuned") -> None:
 
 def _comparison(plan: Plan) -> str:
     """The command that compares the run of a search: with its settings, except those of the search itself."""
-    own = ("variants=", "split.folds=")
-    settings = [part for text in plan.settings if not text.startswith(own) for part in ("--set", text)]
+    prefixes = ("variants=", "split.folds=")
+    settings = [part for text in plan.settings if not text.startswith(prefixes) for part in ("--set", text)]
     return masked(shlex.join(["python", "-m", "flows", "compare", str(plan.path), *settings]))
 
 
@@ -99,14 +99,14 @@ def with_tuned(plan: Plan, home: Path, count: int) -> Plan:
         names = store.variants(kept)
         better = found_better(searched(plan.only(names)), {name: store.trials(kept, name) for name in names})
         if better:
-            return with_trials(plan, home, kept.identity, [Pick(one.variant, one.number) for one in better[:count]])
+            return with_trials(plan, home, kept.identity, [Pick(trial.variant, trial.number) for trial in better[:count]])
     raise UserError(f"--tuned: no search of {plan.run.name} has found anything yet: {command}")
 
 
 def found_better(spaces: Mapping[str, Space], trials: Mapping[str, Sequence[Trial]]) -> list[Trial]:
     """The finished trials that change their variant, best first; of equal values, the first."""
-    changed = [one for name, some in trials.items() for one in some if spaces[name].changed(one.values)]
-    different = {(one.variant, str(one.values)): one for one in reversed(ranked(changed))}  # no repeats
+    changed = [trial for name, some in trials.items() for trial in some if spaces[name].changed(trial.values)]
+    different = {(trial.variant, str(trial.values)): trial for trial in reversed(ranked(changed))}  # no repeats
     return ranked(list(different.values()))
 
 
@@ -115,16 +115,16 @@ def with_trials(plan: Plan, home: Path, identity: str, picks: Sequence[Pick]) ->
     if not picks:
         return plan
     store = Store(home)
-    kept = next(one for one in store.searches(plan.run.name) if one.identity == identity)
-    own = plan.only(list(dict.fromkeys(one.variant for one in picks)))
-    spaces = searched(own)
+    kept = next(entry for entry in store.searches(plan.run.name) if entry.identity == identity)
+    picked_plan = plan.only(list(dict.fromkeys(pick.variant for pick in picks)))
+    spaces = searched(picked_plan)
     written: Counter[str] = Counter()
     added = []
     for variant, number in picks:
         trial, path = store.trials(kept, variant)[number], file_of(variant, written[variant])
         written[variant] += 1
         words = f"Trial {number} for {kept.run}, seed {kept.seed}: {kept.measure} {trial.score:.6g} on validation"
-        best_as_file(own, spaces[variant], trial, path, words)
+        best_as_file(picked_plan, spaces[variant], trial, path, words)
         added.append(path.stem)
     names = list(dict.fromkeys([*plan.run.variants, *added]))
     return load_plan(plan.path, [*plan.settings, variants_setting(names)])

@@ -28,7 +28,7 @@ def show_variants(as_json: bool) -> None:
     plan = load_plan(DEFAULT, [variants_setting(variant_names())])
     windows = plan.run.windows.window_params()
     measured = sizes(plan.variants, windows)
-    rows = [Listed(name, one.family, *measured[name], one.about) for name, one in plan.variants.items()]
+    rows = [Listed(name, variant.family, *measured[name], variant.about) for name, variant in plan.variants.items()]
     if as_json:
         print_json([row._asdict() for row in rows])
         return

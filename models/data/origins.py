@@ -30,16 +30,16 @@ def origin_rows(panel: Panel, params: WindowParams, split: Split | None, name: s
     first = np.where(low == 0, earliest, late)
     stop = high if params.end_index is None else np.minimum(high, params.end_index + 1)
     counts = np.maximum(-(-(stop - params.ahead - first) // stride), 0)
-    found = np.empty(int(counts.sum()), np.int32 if len(panel.times) < 2**31 else np.int64)
+    all_origins = np.empty(int(counts.sum()), np.int32 if len(panel.times) < 2**31 else np.int64)
     starts, size = np.asarray(panel.offsets[:-1] + first), 0
     for row in range(0, len(panel.times), CHUNK):
         origins = _between(row, row + CHUNK, panel.offsets, starts, counts, stride)
         rows = slice(max(row - params.reach, 0), row + CHUNK + params.ahead)
         origins = origins[_usable(panel, rows, params, origins - rows.start)]
-        found[size : size + len(origins)] = origins
+        all_origins[size : size + len(origins)] = origins
         size += len(origins)
-    found.resize(size, refcheck=False)  # in place, without a copy
-    return found
+    all_origins.resize(size, refcheck=False)  # in place, without a copy
+    return all_origins
 
 
 def _between(low: int, high: int, offsets: np.ndarray, first: np.ndarray, counts: np.ndarray, stride: int) -> np.ndarray:

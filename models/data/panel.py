@@ -101,7 +101,7 @@ class PanelFacts:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """The facts in the contents of panel.json, which has other keys too; KeyError if one is missing."""
-        categories = {name: tuple(found) for name, found in fields.get("categories", {}).items()}
+        categories = {name: tuple(values) for name, values in fields.get("categories", {}).items()}
         static, padding = tuple(fields.get("static", ())), fields.get("start_padding", 0)  # added later
         return cls(
             frequency=fields["frequency"],
@@ -154,7 +154,7 @@ class Panel:
         text = (folder / "panel.json").read_bytes()
         try:
             fields = json.loads(text)
-            facts = PanelFacts.from_dict(fields)
+            panel_facts = PanelFacts.from_dict(fields)
             ids, channels, digest = tuple(fields["ids"]), tuple(fields["channels"]), fields["digest"]
         except (*UNREADABLE, AttributeError):
             raise DamagedPanel(folder / "panel.json", "cannot be read") from None
@@ -165,9 +165,11 @@ class Panel:
         target = _array(folder / "target.npy", WIDE_OR_OLD, rows)
         values = _array(folder / "values.npy", np.float32, rows, len(channels))
         times = _array(folder / "times.npy", np.int64, rows)
-        static = np.asarray(_array(folder / "static.npy", WIDE_OR_OLD, len(ids), len(facts.static)), np.float64)
-        wide = _array(folder / f"{WIDE}.npy", np.float64, rows, len(facts.wide)) if facts.wide else np.empty((rows, 0))
-        return cls(target, values, offsets, times, ids, channels, digest, facts, static, wide, folder)
+        static = np.asarray(_array(folder / "static.npy", WIDE_OR_OLD, len(ids), len(panel_facts.static)), np.float64)
+        wide = (
+            _array(folder / f"{WIDE}.npy", np.float64, rows, len(panel_facts.wide)) if panel_facts.wide else np.empty((rows, 0))
+        )
+        return cls(target, values, offsets, times, ids, channels, digest, panel_facts, static, wide, folder)
 
     def rows(self, series: int) -> slice:
         """The rows of one series."""
@@ -212,15 +214,15 @@ class Data:
         return tuple(Data(self.panel, self.windows, split) for split in (*self.earlier, self.split))
 
 
-def arrays_of(facts: Mapping[str, Any]) -> tuple[str, ...]:
+def arrays_of(panel_facts: Mapping[str, Any]) -> tuple[str, ...]:
     """The names of a panel's arrays, according to its panel.json."""
-    return (*ARRAYS, *((WIDE,) if facts.get("wide") else ()))
+    return (*ARRAYS, *((WIDE,) if panel_facts.get("wide") else ()))
 
 
-def digest_of(folder: Path, facts: Mapping[str, Any]) -> str:
+def digest_of(folder: Path, panel_facts: Mapping[str, Any]) -> str:
     """A panel's digest, computed from its facts and the bytes of its arrays."""
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
-    for name in arrays_of(facts):
+    digest = hashlib.sha256(json.dumps(panel_facts, sort_keys=True).encode())
+    for name in arrays_of(panel_facts):
         with (folder / f"{name}.npy").open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
@@ -228,8 +230,8 @@ def digest_of(folder: Path, facts: Mapping[str, Any]) -> str:
 
 def content_digest(folder: Path) -> str:
     """The digest of a panel's current files; it differs from the panel's name if a cell was changed."""
-    facts = json.loads((folder / "panel.json").read_text())
-    return digest_of(folder, {name: value for name, value in facts.items() if name not in ("digest", "rows", "bytes")})
+    panel_facts = json.loads((folder / "panel.json").read_text())
+    return digest_of(folder, {name: value for name, value in panel_facts.items() if name not in ("digest", "rows", "bytes")})
 
 
 def _array(path: Path, dtype: type | tuple[type, ...], *shape: int) -> np.ndarray:
@@ -240,7 +242,7 @@ def _array(path: Path, dtype: type | tuple[type, ...], *shape: int) -> np.ndarra
         raise DamagedPanel(path, "is missing") from None
     except UNREADABLE as error:
         raise DamagedPanel(path, f"cannot be read: {str(error).splitlines()[0]}") from None
-    allowed = [np.dtype(one) for one in (dtype if isinstance(dtype, tuple) else (dtype,))]
+    allowed = [np.dtype(kind) for kind in (dtype if isinstance(dtype, tuple) else (dtype,))]
     if array.dtype not in allowed or array.shape != shape:
         raise DamagedPanel(path, f"holds {array.dtype} {array.shape}, not {allowed[0]} {shape}")
     return array

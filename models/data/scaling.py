@@ -63,8 +63,8 @@ def fit_scaling(
     """
     names = [*params.features, *(name + AHEAD for name in params.future)]
     columns = [panel.target, *(_channel(panel, params, name) for name in names)]
-    found = _by_column(panel, split, dict(zip(["", *names], columns, strict=True)), method, transform)
-    loc, scale = (np.stack(part, axis=-1) for part in zip(*found, strict=True))
+    moments = _by_column(panel, split, dict(zip(["", *names], columns, strict=True)), method, transform)
+    loc, scale = (np.stack(part, axis=-1) for part in zip(*moments, strict=True))
     if per == "global":
         loc[:], scale[:] = loc[-1], scale[-1]
     count, waves = len(params.features), np.zeros((len(loc), len(params.waves)))
@@ -87,10 +87,10 @@ def _by_column(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Location and scale [S + 1] of the target (its name is empty), then of each channel, one at a time."""
     inside = _training_rows(panel, split)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    moments: list[tuple[np.ndarray, np.ndarray]] = []
     for name, column in columns.items():
         if name == "y":
-            found.append(found[0])  # scaled like the target
+            moments.append(moments[0])  # scaled like the target
             continue
         values, counts = _training(panel, column, inside)
         if not name and transform == "log1p" and (values <= LOG1P).any():
@@ -99,8 +99,8 @@ def _by_column(
             raise ValueError(f"series {owner!r} has a target of {values[worst]:g}; {REFUSED['log1p']}")
         values = values if name else transformed(values, transform)
         least = LEAST[column.dtype.type]
-        found.append(_moments(values, counts, least) if method == "standard" else _quantiles(values, counts, least))
-    return found
+        moments.append(_moments(values, counts, least) if method == "standard" else _quantiles(values, counts, least))
+    return moments
 
 
 def transformed(y: np.ndarray, transform: Transform) -> np.ndarray:
@@ -145,10 +145,10 @@ def _moments(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.n
 
 def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """The mean per series, 0 for one without values."""
-    found, some = np.zeros(len(counts)), counts > 0
+    means, some = np.zeros(len(counts)), counts > 0
     if len(values):
-        found[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some]) / counts[some]
-    return found
+        means[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some]) / counts[some]
+    return means
 
 
 def _quantiles(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:

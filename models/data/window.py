@@ -181,8 +181,8 @@ class WindowParams:
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_dict` is the inverse."""
-        found = asdict(self) | {name: list(getattr(self, name)) for name in ("calendar", "future", "wide")}
-        return found if self.wide else {name: value for name, value in found.items() if name != "wide"}  # as in lagline 0.1
+        content = asdict(self) | {name: list(getattr(self, name)) for name in ("calendar", "future", "wide")}
+        return content if self.wide else {name: value for name, value in content.items() if name != "wide"}  # as in lagline 0.1
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:

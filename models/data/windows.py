@@ -85,8 +85,8 @@ class Windows:
         self._past = PastGather(values, list(params.channels.values()), params.reach)
         self._known = self._rows_ahead(values, len(params.known))
         wide = _tensor(_wide(panel, params)).to(device, wide_kind)
-        own = [params.features[name] for name in params.wide_features]
-        self._wide = PastGather(wide, own, params.reach, params.lookback) if own else None
+        wide_features = [params.features[name] for name in params.wide_features]
+        self._wide = PastGather(wide, wide_features, params.reach, params.lookback) if wide_features else None
         self._nothing = self._target.new_empty(0), self._target.new_empty(0)
         self._wide_known = self._rows_ahead(wide, len(params.wide_future))
         starts = max(len(values) - params.reach - params.ahead, 0)

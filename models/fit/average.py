@@ -22,7 +22,7 @@ class Average:
     def __init__(self, weights: Sequence[nn.Parameter], steps: float) -> None:
         self.weights: list[Tensor] = [*weights]
         self.steps = steps
-        self.values: list[Tensor] = [one.detach().clone() for one in weights] if steps > 1 else []
+        self.values: list[Tensor] = [weight.detach().clone() for weight in weights] if steps > 1 else []
 
     @torch.no_grad()
     def take(self, step: int) -> None:
@@ -37,17 +37,17 @@ class Average:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The averages in place of the weights, for a block."""
-        own = [weight.detach().clone() for weight in self.weights] if self.values else []
+        originals = [weight.detach().clone() for weight in self.weights] if self.values else []
         self.put()
         try:
             yield
         finally:
-            self._set(own)
+            self._set(originals)
 
     def load(self, values: Sequence[Tensor]) -> None:
         """Restores the averages of a checkpoint."""
-        for own, value in zip(self.values, values, strict=True):
-            own.copy_(value)
+        for average, value in zip(self.values, values, strict=True):
+            average.copy_(value)
 
     @torch.no_grad()
     def _set(self, values: Sequence[Tensor]) -> None:

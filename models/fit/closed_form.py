@@ -43,16 +43,16 @@ def solve(
     penalties = forecaster.network.penalties if training.refit_penalty is None else (training.refit_penalty,)
     for epoch, (penalty, weights) in enumerate(forecaster.network.candidates(scaled(), penalties)):
         forecaster.network.load_state_dict(weights)
-        found, error = dict[str, float](), 0.0
+        losses, error = dict[str, float](), 0.0
         if on_epoch is not None:
-            found["train_loss"] = error = validate(forecaster, train, training.loss).loss
+            losses["train_loss"] = error = validate(forecaster, train, training.loss).loss
         if not training.refit:
             val_loss, error, _ = validate(forecaster, validation, training.loss)
-            found |= {"val_loss": val_loss, "val_mae": error}
-        history.append({"epoch": epoch, **found, "penalty": penalty, "seconds": time.perf_counter() - started})
+            losses |= {"val_loss": val_loss, "val_mae": error}
+        history.append({"epoch": epoch, **losses, "penalty": penalty, "seconds": time.perf_counter() - started})
         if on_epoch is not None:
             on_epoch(history[-1])
-        score = error if training.refit or training.monitor == "mae" else found["val_loss"]
+        score = error if training.refit or training.monitor == "mae" else losses["val_loss"]
         if score < best["score"]:
             best = Best(epoch=epoch, val_mae=None if training.refit else error, score=score, weights=weights)
     if best["weights"] is None:
@@ -69,10 +69,10 @@ def solve_skip(forecaster: Forecaster, train: Windows, validation: Windows, trai
 
     Raises FitFailed like `solve`.
     """
-    found = solve(forecaster.skip_alone(), train, validation, training)
+    result = solve(forecaster.skip_alone(), train, validation, training)
     forecaster.reach_H.copy_(reach_of(forecaster, train))
-    assert found.penalty is not None
-    return found.penalty
+    assert result.penalty is not None
+    return result.penalty
 
 
 def _wide(values: Tensor) -> Tensor:

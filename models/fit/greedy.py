@@ -49,29 +49,33 @@ def validated(
 ) -> list[Validated]:
     """Every validation range of a job; `networks`: the forecasts of the fits of `job.trained`, in order."""
     assert job.greedy is not None and job.split is not None
-    trained, found = iter(networks), []
-    for split, (name, own) in zip((job.split, *job.greedy.others), windows.items(), strict=True):
+    trained, ranges = iter(networks), []
+    for split, (name, range_windows) in zip((job.split, *job.greedy.others), windows.items(), strict=True):
         baselines = iter(np.moveaxis(beside.forecasts[name], -1, 0)) if job.baselines else iter(())
-        columns = [OwnForecasts(next(baselines)) if is_baseline(one.family) else next(trained) for one in job.members]
-        found.append(Validated(split, own, columns))
-    return found
+        columns = [OwnForecasts(next(baselines)) if is_baseline(member.family) else next(trained) for member in job.members]
+        ranges.append(Validated(split, range_windows, columns))
+    return ranges
 
 
 def learn(job: Job, panel: Panel, ranges: Sequence[Validated]) -> Learnt:
     """The weights of a greedy ensemble; `ranges`: its own first.  Raises FitFailed if it cannot learn."""
-    usable = [at for at in range(len(job.members)) if all(_forecasts(one.columns[at], panel, one.windows) for one in ranges)]
+    usable = [
+        at
+        for at in range(len(job.members))
+        if all(_forecasts(split_range.columns[at], panel, split_range.windows) for split_range in ranges)
+    ]
     if not any(not is_baseline(job.members[at].family) for at in usable):
         raise FitFailed("none of its networks gave a forecast")
     mix, score, singles = _learnt(job, panel, ranges, usable)
-    own, *others = ranges
+    own_range, *others = ranges
     by: By = "folds"
     if others:
         held_out = [_learnt(job, panel, others, usable)[0]]
     else:
-        by, parts = parts_of(job, panel, own.windows)
+        by, parts = parts_of(job, panel, own_range.windows)
         held_out = [_learnt(job, panel, ranges, usable, part.learnt_on)[0] for part in parts]
-    found = dict(zip(usable, singles, strict=True))
-    return Learnt(mix, by, tuple(held_out), score, tuple(found.get(at) for at in range(len(job.members))))
+    by_member = dict(zip(usable, singles, strict=True))
+    return Learnt(mix, by, tuple(held_out), score, tuple(by_member.get(at) for at in range(len(job.members))))
 
 
 def _forecasts(column: OwnForecasts | None, panel: Panel, windows: Windows) -> bool:
@@ -88,27 +92,27 @@ def _learnt(
     job: Job, panel: Panel, ranges: Sequence[Validated], usable: Sequence[int], some: np.ndarray | None = None
 ) -> tuple[Mix, float, Sequence[float]]:
     """The mix learnt on some ranges (on the windows `some`), its score, and each usable member's score."""
-    found = select([_range(job, panel, one, usable, some) for one in ranges])
-    if found is None:
+    selected = select([_range(job, panel, split_range, usable, some) for split_range in ranges])
+    if selected is None:
         raise FitFailed("validation has no row with an actual that all of its members forecast, or nothing to divide by")
-    counts = dict(zip(usable, found.counts, strict=True))
+    counts = dict(zip(usable, selected.counts, strict=True))
     networks = [place for place, at in enumerate(usable) if not is_baseline(job.members[at].family)]
-    best = min(networks, key=lambda place: found.singles[place])
-    network = None if any(found.counts[place] for place in networks) else usable[best]
-    return Mix(tuple(counts.get(at, 0) for at in range(len(job.members))), network), found.score, found.singles
+    best = min(networks, key=lambda place: selected.singles[place])
+    network = None if any(selected.counts[place] for place in networks) else usable[best]
+    return Mix(tuple(counts.get(at, 0) for at in range(len(job.members))), network), selected.score, selected.singles
 
 
-def _range(job: Job, panel: Panel, one: Validated, usable: Sequence[int], some: np.ndarray | None) -> Range:
+def _range(job: Job, panel: Panel, split_range: Validated, usable: Sequence[int], some: np.ndarray | None) -> Range:
     greedy = job.greedy
     assert greedy is not None
     naive2 = (place for place, at in enumerate(usable) if job.members[at].family == "naive2")
-    origins = one.windows.origins.cpu().numpy()
+    origins = split_range.windows.origins.cpu().numpy()
     return Range(
         by=greedy.measure,
-        y=_actuals(panel, one.windows),
-        members=[column.points for column in (one.columns[at] for at in usable) if column is not None],
+        y=_actuals(panel, split_range.windows),
+        members=[column.points for column in (split_range.columns[at] for at in usable) if column is not None],
         series=np.searchsorted(panel.offsets, origins, side="right") - 1,
-        unit=units(panel, one.split, greedy.season, greedy.measure),
+        unit=units(panel, split_range.split, greedy.season, greedy.measure),
         bounds=Bounds(greedy.lowest, greedy.highest, greedy.integer),
         naive2=next(naive2, None),
         some=some,
@@ -132,7 +136,7 @@ def parts_of(job: Job, panel: Panel, windows: Windows) -> tuple[By, list[Part]]:
     for count in BLOCKS:
         blocks = [(first >= some[0]) & (first <= some[-1]) for some in np.array_split(moments, count) if len(some)]
         away = [(last < first[block].min()) | (first > last[block].max()) for block in blocks]
-        if len(blocks) == count and all(one.any() for one in away):
+        if len(blocks) == count and all(mask.any() for mask in away):
             return "origins", [Part(*map(np.flatnonzero, pair)) for pair in zip(blocks, away, strict=True)]
     numbers = np.unique(owner)
     if len(numbers) < 2:
@@ -140,19 +144,23 @@ def parts_of(job: Job, panel: Panel, windows: Windows) -> tuple[By, list[Part]]:
     ranked = sorted(numbers.tolist(), key=lambda number: hashlib.sha256(panel.ids[number].encode()).hexdigest())
     group = {number: place % GROUPS for place, number in enumerate(ranked)}
     groups = np.array([group[number] for number in owner.tolist()])
-    found = [Part(np.flatnonzero(groups == one), np.flatnonzero(groups != one)) for one in range(min(GROUPS, len(ranked)))]
-    return "series", found
+    parts = [
+        Part(np.flatnonzero(groups == number), np.flatnonzero(groups != number)) for number in range(min(GROUPS, len(ranked)))
+    ]
+    return "series", parts
 
 
 def held_out(
-    job: Job, learnt: Learnt, own: Validated, panel: Panel, levels: Sequence[float] = ()
+    job: Job, learnt: Learnt, own_range: Validated, panel: Panel, levels: Sequence[float] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """Points [W, H] and quantiles [W, H, Q] minus them on its own validation, with held-out weights."""
-    count = len(own.windows)
-    parts = [np.arange(count)] if learnt.by == "folds" else [part.held_out for part in parts_of(job, panel, own.windows)[1]]
+    count = len(own_range.windows)
+    parts = (
+        [np.arange(count)] if learnt.by == "folds" else [part.held_out for part in parts_of(job, panel, own_range.windows)[1]]
+    )
     points, quantiles = np.empty((count, job.windows.horizon)), np.empty((count, job.windows.horizon, len(levels)), np.float32)
     for part, mix in zip(parts, learnt.held_out, strict=True):
-        mixed = _Mixed.of(job, mix, own.columns)
+        mixed = _Mixed.of(job, mix, own_range.columns)
         for start in range(0, len(part), AT_A_TIME):
             some = part[start : start + AT_A_TIME]
             points[some], quantiles[some] = mixed.points(some), mixed.quantiles(some, levels)
@@ -173,18 +181,18 @@ class _Mixed:
         """The columns of a mix of a job's members."""
         kept = job.kept(mix)
         networks, baselines = (
-            [one for at in kept if is_baseline(job.members[at].family) is which and (one := columns[at])]
+            [column for at in kept if is_baseline(job.members[at].family) is which and (column := columns[at])]
             for which in (False, True)
         )
-        others = [one for at, one in enumerate(columns) if at not in kept and one is not None]
+        others = [column for at, column in enumerate(columns) if at not in kept and column is not None]
         return cls(networks, baselines, tuple(mix.counts[at] for at in kept), others)
 
     def points(self, some: np.ndarray) -> np.ndarray:
         """[some, H] as the ensemble forecasts them (`models/worker.py`)."""
-        networks_BHM = np.stack([one.points[some] for one in self.networks], -1)
+        networks_BHM = np.stack([column.points[some] for column in self.networks], -1)
         baselines_BHK = np.empty((*networks_BHM.shape[:2], len(self.baselines)))
-        for place, one in enumerate(self.baselines):
-            baselines_BHK[..., place] = one.points[some]
+        for place, column in enumerate(self.baselines):
+            baselines_BHK[..., place] = column.points[some]
         return combined(networks_BHM, baselines_BHK, "mean", self.counts)
 
     def quantiles(self, some: np.ndarray, levels: Sequence[float]) -> np.ndarray:
@@ -193,17 +201,17 @@ class _Mixed:
         A network that lacks one of the levels counts as one without quantiles.  If all of the mix do, the
         networks outside it supply them with equal weights; NaN if none has any.
         """
-        picked = [(one, times) for one, times in zip(self.networks, self.counts, strict=False) if _has(one, levels)]
-        having = picked or [(one, 1) for one in self.others if _has(one, levels)]
-        own = [np.full((len(some), self.networks[0].points.shape[1], len(levels)), np.nan)]
-        for one, _ in having:
-            assert one.quantiles is not None
-            own.append(one.quantiles[some][..., [one.levels.index(level) for level in levels]])
-        return combine(np.stack(own, -1), "mean", np.array([0, *(times for _, times in having)])).astype(np.float32)
+        picked = [(column, times) for column, times in zip(self.networks, self.counts, strict=False) if _has(column, levels)]
+        having = picked or [(column, 1) for column in self.others if _has(column, levels)]
+        parts = [np.full((len(some), self.networks[0].points.shape[1], len(levels)), np.nan)]
+        for column, _ in having:
+            assert column.quantiles is not None
+            parts.append(column.quantiles[some][..., [column.levels.index(level) for level in levels]])
+        return combine(np.stack(parts, -1), "mean", np.array([0, *(times for _, times in having)])).astype(np.float32)
 
 
-def _has(one: OwnForecasts, levels: Sequence[float]) -> bool:
-    return one.quantiles is not None and {*levels} <= {*one.levels}
+def _has(column: OwnForecasts, levels: Sequence[float]) -> bool:
+    return column.quantiles is not None and {*levels} <= {*column.levels}
 
 
 def assemble(job: Job, fits: Sequence[Path], folder: Path, ranges: Sequence[Validated], panel: Panel, forecasts: str) -> Result:
@@ -211,7 +219,7 @@ def assemble(job: Job, fits: Sequence[Path], folder: Path, ranges: Sequence[Vali
 
     `ranges`: its own validation range, then the others.  `forecasts`: the sha256 of its baselines' forecasts.
     """
-    told = [read_result(fit) for fit in fits]
+    results = [read_result(fit) for fit in fits]
     try:
         learnt = learn(job, panel, ranges)
         points, _ = held_out(job, learnt, ranges[0], panel)
@@ -219,8 +227,8 @@ def assemble(job: Job, fits: Sequence[Path], folder: Path, ranges: Sequence[Vali
         result = Result(status=Status.FAILED, reason=str(error))
         write_result(result, folder)
         return result
-    networks = [at for at, one in enumerate(job.members) if not is_baseline(one.family)]
+    networks = [at for at, member in enumerate(job.members) if not is_baseline(member.family)]
     kept = [fits[networks.index(at)] for at in job.kept(learnt.mix) if at in networks]
-    result = replace(assembled(job.members * len(ranges), told), learnt=learnt, forecasts=forecasts)
+    result = replace(assembled(job.members * len(ranges), results), learnt=learnt, forecasts=forecasts)
     val_mae = mae(points, panel, ranges[0].windows)
     return write_ensemble(put_together(job.resolved(learnt), kept), result, folder, val_mae=val_mae)

@@ -109,8 +109,8 @@ class Job:
             return self.networks
         ranges = [replace(member, split=split) for split in self.greedy.others for member in self.members]
         stopped = zip(ranges, self.greedy.stops or [None] * len(ranges), strict=True)
-        others = (one if step is None else one.with_training(stop_step=step) for one, step in stopped)
-        return (*self.networks, *(one for one in others if not is_baseline(one.family)))
+        others = (part if step is None else part.with_training(stop_step=step) for part, step in stopped)
+        return (*self.networks, *(part for part in others if not is_baseline(part.family)))
 
     def resolved(self, learnt: Learnt | None) -> "Job":
         """A greedy ensemble as the weighted mean it learnt, networks first; any other job is unchanged."""
@@ -140,7 +140,7 @@ class Job:
         training = asdict(self.training)
         if not self.training.average_epochs:
             del training["average_epochs"]
-        found: dict[str, Any] = {
+        content: dict[str, Any] = {
             "family": self.family,
             "network": dict(self.network),
             "windows": self.windows.to_dict(),
@@ -152,9 +152,9 @@ class Job:
             "point": self.point,
         }
         if self.members:
-            found |= {"members": [member.numbers() for member in self.members], "combine": self.combine}
-        found |= {"greedy": asdict(self.greedy)} if self.greedy else {}
-        return found | ({"counts": list(self.counts)} if self.counts else {})
+            content |= {"members": [member.numbers() for member in self.members], "combine": self.combine}
+        content |= {"greedy": asdict(self.greedy)} if self.greedy else {}
+        return content | ({"counts": list(self.counts)} if self.counts else {})
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict; `from_dict` is the inverse."""
@@ -164,18 +164,19 @@ class Job:
 
     def _needing(self) -> dict[str, Any]:
         """The numbers of a job and its members, each with its resources and code from outside, if given."""
-        found = self.numbers() | ({"members": [member._needing() for member in self.members]} if self.members else {})
-        found |= {"outside": [one.to_dict() for one in self.outside]} if self.outside else {}
-        return found if self.resources == Resources() else found | {"resources": asdict(self.resources)}
+        content = self.numbers() | ({"members": [member._needing() for member in self.members]} if self.members else {})
+        content |= {"outside": [one.to_dict() for one in self.outside]} if self.outside else {}
+        return content if self.resources == Resources() else content | {"resources": asdict(self.resources)}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Job":
         """The inverse of `to_dict`.  Raises KeyError, TypeError or ValueError for an invalid job."""
         shared = {name: raw[name] for name in SHARED}
-        own = {name: value for name, value in raw.items() if name not in ("windows", "split", "scaling", "training", "members")}
+        nested = ("windows", "split", "scaling", "training", "members")
+        flat = {name: value for name, value in raw.items() if name not in nested}
         return cls(
             **{
-                **own,
+                **flat,
                 "device": "cpu" if is_closed_form(raw["family"]) or is_baseline(raw["family"]) else raw["device"],
                 "windows": WindowParams.from_dict(raw["windows"]),
                 "split": Split(**raw["split"]) if raw["split"] else None,
@@ -214,7 +215,7 @@ def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:
             job.windows,
             level=job.scaling.window,
             transform=job.scaling.target,
-            categories={name: len(found) for name, found in panel.categories.items()},
+            categories={name: len(values) for name, values in panel.categories.items()},
             scaling=scaling,
             quantiles=job.quantiles,
             point=job.point,
@@ -232,11 +233,11 @@ def windows_of(job: Job, panel: Panel, splits: Iterable[str] = SPLITS, device: s
         else:
             origins[name] = origin_rows(panel, params, job.split, name, params.stride if name == "train" else every)
     whole: Windows | None = None
-    found: dict[str, Windows] = {}
+    windows: dict[str, Windows] = {}
     for name, rows in origins.items():
         whole = whole or Windows(panel, params, rows, device)
-        found[name] = whole.at(rows)
-    return found
+        windows[name] = whole.at(rows)
+    return windows
 
 
 def prepare(job: Job) -> tuple[Forecaster, dict[str, Windows]]:
@@ -249,7 +250,7 @@ def prepare(job: Job) -> tuple[Forecaster, dict[str, Windows]]:
     series = torch.unique(train.series(train.origins)).cpu().numpy()
     columns = [place for place, kind in enumerate(job.windows.static.values()) if kind == "categorical"]
     codes = (np.unique(np.asarray(panel.static)[series, column]).astype(np.int64) for column in columns)
-    forecaster.keep_categories([torch.from_numpy(one) for one in codes])
+    forecaster.keep_categories([torch.from_numpy(code) for code in codes])
     forecaster = forecaster.to(job.device)
     if forecaster.quantiles:
         forecaster.reach_H.copy_(reach_of(forecaster, train))
@@ -268,7 +269,7 @@ def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = la
     try:
         forecaster, windows = prepare(job)
         parameters = sum(p.numel() for p in forecaster.parameters())
-        found = fit(forecaster, windows["train"], windows["validation"], job.training, folder, on_epoch, stop, job.save_every)
+        fitted = fit(forecaster, windows["train"], windows["validation"], job.training, folder, on_epoch, stop, job.save_every)
     except FitFailed as error:
         result = Result(
             status=Status.FAILED,
@@ -286,7 +287,7 @@ def run(job: Job, folder: Path, on_epoch: OnEpoch, stop: Callable[[], bool] = la
     else:
         weights = {name: value.cpu() for name, value in forecaster.state_dict().items()}
         write_weights(weights, folder)
-        result = Result(status=Status.FINISHED, num_parameters=parameters, weights=weights_hash(weights), **vars(found))
+        result = Result(status=Status.FINISHED, num_parameters=parameters, weights=weights_hash(weights), **vars(fitted))
     host, device = peak_memory(job.device)
     result = replace(result, peak_memory_mb=host, peak_gpu_memory_mb=device)
     write_result(result, folder)
@@ -304,8 +305,8 @@ def assemble(job: Job, fits: Sequence[Path], folder: Path, forecast: Forecast, f
     ensemble, panel = put_together(job, fits), Panel.open(job.panel)
     validation = windows_of(job, panel, ("validation",))["validation"]
     val_mae = mae(forecast(ensemble, validation), panel, validation)
-    told = [read_result(fit) for fit in fits]
-    return write_ensemble(ensemble, assembled(job.members, told), folder, val_mae=val_mae, forecasts=forecasts)
+    results = [read_result(fit) for fit in fits]
+    return write_ensemble(ensemble, assembled(job.members, results), folder, val_mae=val_mae, forecasts=forecasts)
 
 
 def put_together(job: Job, fits: Sequence[Path]) -> Ensemble:
@@ -315,27 +316,27 @@ def put_together(job: Job, fits: Sequence[Path]) -> Ensemble:
     return Ensemble(members, job.combine, bool(job.baselines), job.counts).eval()
 
 
-def assembled(members: Sequence[Job], told: Sequence[Result]) -> Result:
-    """The result of an ensemble; `told` has the results of its trained members.
+def assembled(members: Sequence[Job], trained: Sequence[Result]) -> Result:
+    """The result of an ensemble; `trained` has the results of its trained members.
 
     Nothing is trained: `train_seconds` is theirs, and the history is empty.
     """
-    seconds = sum(found.train_seconds for found in told)
-    windows = sum(found.windows_per_second * found.train_seconds for found in told)
-    results = iter(map(_for_a_refit, told))
+    seconds = sum(result.train_seconds for result in trained)
+    windows = sum(result.windows_per_second * result.train_seconds for result in trained)
+    results = iter(map(_for_a_refit, trained))
     return Result(
         status=Status.FINISHED,
         train_seconds=seconds,
         windows_per_second=windows / max(seconds, 1e-9),
         ended_by=Ended.MEMBERS,
-        steps=sum(found.steps for found in told),
-        members=[Result(status=Status.FINISHED) if is_baseline(one.family) else next(results) for one in members],
+        steps=sum(result.steps for result in trained),
+        members=[Result(status=Status.FINISHED) if is_baseline(member.family) else next(results) for member in members],
     )
 
 
-def write_ensemble(ensemble: Ensemble, result: Result, folder: Path, **found: Any) -> Result:
-    """Writes `weights.pt` and, last, `result.json` with the fields of `found`; returns the result."""
-    weights, result = dict(ensemble.state_dict()), replace(result, **found)
+def write_ensemble(ensemble: Ensemble, result: Result, folder: Path, **fields: Any) -> Result:
+    """Writes `weights.pt` and, last, `result.json` with `fields`; returns the result."""
+    weights, result = dict(ensemble.state_dict()), replace(result, **fields)
     parameters = sum(p.numel() for p in ensemble.parameters())
     result = replace(result, num_parameters=parameters, weights=weights_hash(weights, result.forecasts))
     write_weights(weights, folder)

@@ -213,14 +213,14 @@ class TrainingLoop:
         train_loss = float(self.losses) / taken
         if not math.isfinite(train_loss):
             raise Diverged("diverged: the training loss is not finite")
-        found: Epoch = {}
+        validation: Epoch = {}
         if self.training.refit:
             if not all(bool(value.isfinite().all()) for value in self.forecaster.parameters()):
                 raise Diverged("diverged: the weights are not finite")
             self.best = Best(epoch=epoch, val_mae=None, score=math.inf, weights=None)
         else:
-            found = self._best_so_far(epoch)
-        row = {"epoch": epoch, "train_loss": train_loss, **found, "seconds": self.seconds}
+            validation = self._best_so_far(epoch)
+        row = {"epoch": epoch, "train_loss": train_loss, **validation, "seconds": self.seconds}
         self.history.append(row)
         return row
 

@@ -16,9 +16,9 @@ def peak_memory(device: str) -> tuple[float, float | None]:
 def _peak_bytes(status: Path = Path("/proc/self/status")) -> int:
     """Peak by Linux's count for this program; ru_maxrss starts at the parent's, which survives exec."""
     try:
-        found = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
+        match = re.search(r"^VmHWM:\s*(\d+) kB$", status.read_text(), re.MULTILINE)
     except OSError:
-        found = None
-    if found is not None:
-        return int(found[1]) * 1024
+        match = None
+    if match is not None:
+        return int(match[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

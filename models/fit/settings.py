@@ -141,7 +141,7 @@ class Greedy:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Greedy":
         """The inverse of `asdict`."""
-        return cls(**{**raw, "others": tuple(Split(**one) for one in raw["others"]), "stops": tuple(raw["stops"])})
+        return cls(**{**raw, "others": tuple(Split(**other) for other in raw["others"]), "stops": tuple(raw["stops"])})
 
 
 @dataclass(frozen=True)
@@ -261,11 +261,11 @@ class Result:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> "Result":
         """The inverse of `to_dict`; a member's record may lack what its refit does not need."""
-        own = {name: value for name, value in raw.items() if name in {one.name for one in fields(cls)}}
-        own["status"] = Status(own.get("status", "finished"))
-        own["ended_by"] = Ended(own["ended_by"]) if own.get("ended_by") else None
-        own["learnt"] = Learnt.from_dict(own["learnt"]) if own.get("learnt") else None
-        return cls(**{**own, "members": tuple(cls.from_dict(member) for member in own.get("members", ()))})
+        parsed = {name: value for name, value in raw.items() if name in {attribute.name for attribute in fields(cls)}}
+        parsed["status"] = Status(parsed.get("status", "finished"))
+        parsed["ended_by"] = Ended(parsed["ended_by"]) if parsed.get("ended_by") else None
+        parsed["learnt"] = Learnt.from_dict(parsed["learnt"]) if parsed.get("learnt") else None
+        return cls(**{**parsed, "members": tuple(cls.from_dict(member) for member in parsed.get("members", ()))})
 
 
 def stream(training: Training, purpose: str, epoch: int = 0) -> int:
@@ -289,8 +289,8 @@ def own_generators(device: torch.device | None = None) -> Iterator[None]:
 
 def generators(device: torch.device) -> dict[str, torch.Tensor]:
     """The state of every generator that a step on this device draws from; `set_generators` restores it."""
-    found = {"cpu": torch.get_rng_state()}
-    return found | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else found
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
 
 
 def set_generators(states: dict[str, torch.Tensor], device: torch.device) -> None:

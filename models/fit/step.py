@@ -147,7 +147,7 @@ class Validated(NamedTuple):
 def validate(forecaster: Forecaster, windows: Windows, loss: str) -> Validated:
     """Validates over all windows of a split; reads the device once."""
     forecaster.eval()
-    size, found = EVAL_BATCH.get(windows.origins.device.type, EVAL_BATCH_DEVICE), []
+    size, sums = EVAL_BATCH.get(windows.origins.device.type, EVAL_BATCH_DEVICE), []
     for inputs, y_BH in windows.batches(size):
         scaled_BHQ = forecaster.scaled(*inputs)
         targets_BH = forecaster.scale_targets(y_BH, inputs.series_B)
@@ -156,8 +156,8 @@ def validate(forecaster: Forecaster, windows: Windows, loss: str) -> Validated:
         if forecaster.point is None:
             chooses = masked_loss(loss, scaled_BHQ[..., 0], targets_BH)
             whole = chooses + whole
-        found.append(torch.stack((errors, seen.to(errors.dtype), whole, chooses)))
-    errors_N, seen_N, *parts = torch.stack(found).cpu().double().unbind(1)  # some devices lack float64
+        sums.append(torch.stack((errors, seen.to(errors.dtype), whole, chooses)))
+    errors_N, seen_N, *parts = torch.stack(sums).cpu().double().unbind(1)  # some devices lack float64
     count = float(seen_N.sum())
     if not count:
         return Validated(math.nan, math.nan, math.nan)

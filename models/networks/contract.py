@@ -169,11 +169,11 @@ def takes(kind: type, argument: str) -> bool:
 def check_arguments(kind: type, family: str, given: Arguments) -> None:
     """Raises ValueError for constructor arguments that are unknown, missing or of another type."""
     signature = inspect.signature(kind).parameters
-    own = [name for name in signature if name not in CONTRACT]
+    accepted = [name for name in signature if name not in CONTRACT]
     for name in given:
-        if name not in own:
-            raise ValueError(f"network.{name}: family {family} has no such argument; it has: {', '.join(own) or 'none'}")
-    for name in own:
+        if name not in accepted:
+            raise ValueError(f"network.{name}: family {family} has no such argument; it has: {', '.join(accepted) or 'none'}")
+    for name in accepted:
         if name not in given and signature[name].default is inspect.Parameter.empty:
             raise ValueError(f"network.{name}: family {family} needs it")
     hints = get_type_hints(kind.__init__)  # type: ignore[misc]

@@ -120,10 +120,10 @@ class EsRnn(Network):
         y_BL = x_BLF[..., self.target.channel]
         seen_BL = torch.ones_like(y_BL) if self.target.mask is None else x_BLF[..., self.target.mask]
         gamma_K = None if self.gamma_K is None else (PACE * self.gamma_K).sigmoid()
-        found = smooth(y_BL, seen_BL, (PACE * self.alpha_K).sigmoid(), gamma_K, self.season)
-        share_B1K = self.shares(found.squares_BK).unsqueeze(1)
-        level_B1 = (found.level_BK.unsqueeze(1) * share_B1K).sum(-1)
-        season_BS, under_BL = ((part * share_B1K).sum(-1) for part in (found.season_BSK, found.under_BLK))
+        smoothed = smooth(y_BL, seen_BL, (PACE * self.alpha_K).sigmoid(), gamma_K, self.season)
+        share_B1K = self.shares(smoothed.squares_BK).unsqueeze(1)
+        level_B1 = (smoothed.level_BK.unsqueeze(1) * share_B1K).sum(-1)
+        season_BS, under_BL = ((part * share_B1K).sum(-1) for part in (smoothed.season_BSK, smoothed.under_BLK))
         left_BL = (y_BL - under_BL - level_B1) * seen_BL
         others = x_BLF[..., : self.target.channel], x_BLF[..., self.target.channel + 1 :]
         rest_BHO = self.rest(torch.cat((left_BL.unsqueeze(-1), under_BL.unsqueeze(-1), *others), dim=-1))

@@ -152,8 +152,8 @@ class _Gradients:
 
 def _chunks(length: int, backwards: bool = False) -> list[tuple[int, int]]:
     """(first step, steps) of every chunk of `STEPS_PER_MATMUL` steps."""
-    found = [(start, min(STEPS_PER_MATMUL, length - start)) for start in range(0, length, STEPS_PER_MATMUL)]
-    return found[::-1] if backwards else found
+    chunks = [(start, min(STEPS_PER_MATMUL, length - start)) for start in range(0, length, STEPS_PER_MATMUL)]
+    return chunks[::-1] if backwards else chunks
 
 
 def _rows(part_LBX: Tensor, start: int, steps: int) -> Tensor:
@@ -166,10 +166,10 @@ def _apply(layer: nn.RNNBase, name: str, x_LBF: Tensor, first_BD: Tensor) -> tup
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     w, u, b, c = (getattr(layer, f"{kind}_{name}") for kind in kinds)
     if isinstance(layer, nn.GRU):
-        found: tuple[Tensor, Tensor] = GruLayer.apply(x_LBF, first_BD, w, u, b, c)  # type: ignore[no-untyped-call]
-        return found
-    found = ElmanLayer.apply(x_LBF, first_BD, w, u, b + c)  # type: ignore[no-untyped-call]
-    return found
+        outputs: tuple[Tensor, Tensor] = GruLayer.apply(x_LBF, first_BD, w, u, b, c)  # type: ignore[no-untyped-call]
+        return outputs
+    outputs = ElmanLayer.apply(x_LBF, first_BD, w, u, b + c)  # type: ignore[no-untyped-call]
+    return outputs
 
 
 def _fast(layer: nn.RNNBase, x: object, first: object) -> bool:

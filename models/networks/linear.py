@@ -103,14 +103,14 @@ class Ridge(ClosedForm):
         penalty too small to solve with is left out. Memory: 8 (P + 1)^2 bytes, plus as much for each step
         that misses a target, for any number of windows.
         """
-        moments, cross, own = _normal_equations((x.flatten(1).double(), y.double()) for x, y in batches)
+        moments, cross, by_step = _normal_equations((x.flatten(1).double(), y.double()) for x, y in batches)
         varies = _varying(moments)
         moments, cross = moments[varies][:, varies], cross[varies]
-        for step in own:  # one at a time: they may be large
-            own[step] = own[step][varies][:, varies]
+        for step in by_step:  # one at a time: they may be large
+            by_step[step] = by_step[step][varies][:, varies]
         for penalty in penalties:
             try:
-                solved = _solve(moments, cross, own, penalty)
+                solved = _solve(moments, cross, by_step, penalty)
             except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # singular in 64 bits: a larger penalty may work
                 continue
             full = cross.new_zeros(len(varies), cross.shape[1])
@@ -122,7 +122,7 @@ class Ridge(ClosedForm):
 def _normal_equations(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, dict[int, Tensor]]:
     """X'X [P+1, P+1] and X'Y [P+1, H] over all windows, ones last; and X'X of each step with gaps."""
     moments = cross = None
-    own: dict[int, Tensor] = {}
+    by_step: dict[int, Tensor] = {}
     for x_BP, y_BH in batches:
         ones = torch.cat((x_BP, x_BP.new_ones(len(x_BP), 1)), dim=1)
         missing = y_BH.isnan()
@@ -132,12 +132,12 @@ def _normal_equations(batches: Iterable[tuple[Tensor, Tensor]]) -> tuple[Tensor,
         cross += ones.T @ y_BH.masked_fill(missing, 0.0)
         for step in missing.any(0).nonzero().flatten().tolist():
             rows = ones[missing[:, step]]
-            own.setdefault(step, torch.zeros_like(moments)).addmm_(rows.T, rows, alpha=-1)
+            by_step.setdefault(step, torch.zeros_like(moments)).addmm_(rows.T, rows, alpha=-1)
     if moments is None or cross is None:
         raise ValueError("no window to fit on")
-    for matrix in own.values():
+    for matrix in by_step.values():
         matrix += moments
-    return moments, cross, own
+    return moments, cross, by_step
 
 
 def _varying(moments: Tensor) -> Tensor:
@@ -149,16 +149,16 @@ def _varying(moments: Tensor) -> Tensor:
     return varies
 
 
-def _solve(moments: Tensor, cross: Tensor, own: Mapping[int, Tensor], penalty: float) -> Tensor:
+def _solve(moments: Tensor, cross: Tensor, by_step: Mapping[int, Tensor], penalty: float) -> Tensor:
     """[P+1, H]: all complete steps at once, each other one with its own moments; 0 with fewer than 2 targets.
 
     Raises LinAlgError if a matrix is not positive definite.
     """
     solved = torch.zeros_like(cross)
-    whole = [step for step in range(cross.shape[1]) if step not in own]
+    whole = [step for step in range(cross.shape[1]) if step not in by_step]
     if whole:
         solved[:, whole] = _ridge(moments, cross[:, whole], penalty)
-    for step, matrix in own.items():
+    for step, matrix in by_step.items():
         if matrix[-1, -1] >= LEAST_TARGETS:  # the count of ones, exact under sums and differences
             solved[:, [step]] = _ridge(matrix, cross[:, [step]], penalty)
     return solved

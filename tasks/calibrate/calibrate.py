@@ -31,12 +31,12 @@ class Calibrated:
     scores: Mapping[str, float] = field(default_factory=dict)
 
 
-def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
+def calibrate(outcome: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> Calibrated:
     """The calibration of a model from its validation forecasts (`calibrating`).
 
     `intervals`: auto, or the name of a method (`named`).
     """
-    rows = known(found)
+    rows = known(outcome)
     reach = math.ceil(yardsticks.horizon / yardsticks.stride)
     suited = methods(yardsticks, rows.own is not None, origins_of(rows).most, over_time(rows, reach))
     scores: dict[str, float] = {}
@@ -48,31 +48,31 @@ def calibrate(found: Outcome, yardsticks: Yardsticks, intervals: str = AUTO) -> 
     else:
         method = named(intervals, rows.own is not None, yardsticks)
     fold = np.zeros(len(rows.y), np.int64) if rows.fold is None else rows.fold
-    one = fitted(method, rows, fold, yardsticks)
-    return Calibrated(_for_serving(one, method, yardsticks), method.name, scores)
+    calibration = fitted(method, rows, fold, yardsticks)
+    return Calibrated(_for_serving(calibration, method, yardsticks), method.name, scores)
 
 
-def _for_serving(one: Calibration, method: Method, yardsticks: Yardsticks) -> Calibration:
+def _for_serving(calibration: Calibration, method: Method, yardsticks: Yardsticks) -> Calibration:
     """The same with what serving needs: units after the last row, and how to find those of unknown series."""
     if method.unit == "none":
-        return one._replace(season=yardsticks.season)
+        return calibration._replace(season=yardsticks.season)
     units, naive = yardsticks.units(method.unit, method.transform), yardsticks.units("naive", method.transform)[NOW]
-    ratio = float(np.median(one.units[:-1] / naive[:-1]))
-    return one._replace(latest=one.units * (units[LATEST] / units[NOW]), season=yardsticks.season, ratio=ratio)
+    ratio = float(np.median(calibration.units[:-1] / naive[:-1]))
+    return calibration._replace(latest=calibration.units * (units[LATEST] / units[NOW]), season=yardsticks.season, ratio=ratio)
 
 
-def named(name: str, own: bool, yardsticks: Yardsticks) -> Method:
-    """The method of a name; for a model without quantiles (`own`), the version of it around the point.
+def named(name: str, has_quantiles: bool, yardsticks: Yardsticks) -> Method:
+    """The method of a name; for a model without quantiles (`has_quantiles`), the version of it around the point.
 
     Raises UserError if it does not exist, or its series cannot be grouped that way.
     """
     method = Method.of(name)
     if method is None:
-        some = ", ".join(one.name for one in methods(yardsticks, True, 2, True))
+        some = ", ".join(example.name for example in methods(yardsticks, True, 2, True))
         raise UserError(f"evaluation.intervals: {name!r} is no method: name auto, or one such as {some}")
     if method.by not in ("", "size", SERIES, *yardsticks.panel.facts.categories):
         raise UserError(f"evaluation.intervals: {name!r} groups by {method.by!r}, which is no categorical static covariate")
-    return method if own else replace(method, own=False)
+    return method if has_quantiles else replace(method, own=False)
 
 
 def _best(known: Sequence[Method], scores: Mapping[str, float]) -> Method:

@@ -21,13 +21,13 @@ def conformal(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
     places = np.round((count + 1) * levels, 9)
     rank = np.where(levels < 0.5, np.floor(places), np.ceil(places)).astype(int)
     known = (rank >= 1) & (rank <= count)
-    found = np.full(len(levels), np.nan)
+    quantiles = np.full(len(levels), np.nan)
     if scores.shape[1] == 1:
-        found[known] = _ranked(scores[:, 0], rank[known])
+        quantiles[known] = _ranked(scores[:, 0], rank[known])
     else:
         for level in np.flatnonzero(known):
-            found[level] = _ranked(scores[:, level], rank[[level]])[0]
-    return found
+            quantiles[level] = _ranked(scores[:, level], rank[[level]])[0]
+    return quantiles
 
 
 def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
 
     It is that of how far a row lies outside (the score of Romano et al. 2019); 0 at one half, NaN for a level
     without its counterpart."""
-    alone, found, count = scores.shape[1] == 1, np.full(len(levels), np.nan), len(scores)
+    alone, quantiles, count = scores.shape[1] == 1, np.full(len(levels), np.nan), len(scores)
     size = np.abs(scores[:, 0]) if alone else np.empty(0)
     for low, level in enumerate(levels):
         high = int(np.argmin(np.abs(levels - (1 - level))))
@@ -43,12 +43,12 @@ def symmetric(scores: np.ndarray, levels: np.ndarray) -> np.ndarray:
             continue
         rank = int(np.ceil(np.round((count + 1) * (1 - 2 * level), 9)))
         if low == high and count:
-            found[low] = 0.0
+            quantiles[low] = 0.0
         elif 1 <= rank <= count:
             outside = size if alone else np.maximum(-scores[:, low], scores[:, high])
-            found[high] = _ranked(outside, np.array([rank]))[0]
-            found[low] = -found[high]
-    return found
+            quantiles[high] = _ranked(outside, np.array([rank]))[0]
+            quantiles[low] = -quantiles[high]
+    return quantiles
 
 
 def _ranked(values: np.ndarray, rank: np.ndarray) -> np.ndarray:
@@ -83,7 +83,7 @@ def offsets_of(
         cell = group * horizon + step
         return scores[some[order[ends[cell] : ends[cell + 1]]]]  # one cell at a time, never all
 
-    found = np.full((*shape, len(levels)), np.nan)
+    offsets = np.full((*shape, len(levels)), np.nan)
     for group in range(groups):
         near = [_near(counts[group], step) for step in range(horizon)]
         sizes = np.ones(horizon)
@@ -91,13 +91,15 @@ def offsets_of(
             sums = [np.abs(scores_in(group, step)).mean(axis=1).sum() for step in range(horizon)]
             sizes = _sizes(np.array(sums), counts[group])
         for step, steps in enumerate(near):
-            own = scores_in(group, step)
+            cell_scores = scores_in(group, step)
             if len(steps) > 1:
-                own = np.concatenate([scores_in(group, other) * (sizes[step] / sizes[other]) for other in steps])
-            one = symmetric(own, levels) if even else conformal(own, levels)
-            missing = np.isnan(one)
-            found[group, step] = np.where(missing, symmetric(own, levels), one) if missing.any() and not even else one
-    return found
+                cell_scores = np.concatenate([scores_in(group, other) * (sizes[step] / sizes[other]) for other in steps])
+            quantiles = symmetric(cell_scores, levels) if even else conformal(cell_scores, levels)
+            missing = np.isnan(quantiles)
+            offsets[group, step] = (
+                np.where(missing, symmetric(cell_scores, levels), quantiles) if missing.any() and not even else quantiles
+            )
+    return offsets
 
 
 def _sizes(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:

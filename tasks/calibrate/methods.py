@@ -46,11 +46,11 @@ class Method:
     @classmethod
     def of(cls, name: str) -> "Method | None":
         """The method of a name; None if there is none."""
-        found = re.fullmatch(r"(cqr)?-?(split|naive|spread)?(?:-by-(.+?))?(-even)?(?:-(log1p|asinh))?", name)
-        if found is None or not (found[1] or found[2]):
+        match = re.fullmatch(r"(cqr)?-?(split|naive|spread)?(?:-by-(.+?))?(-even)?(?:-(log1p|asinh))?", name)
+        if match is None or not (match[1] or match[2]):
             return None
-        unit = found[2] if found[2] in ("naive", "spread") else "none"
-        method = cls(bool(found[1]), unit, found[5] or "none", bool(found[4]), found[3] or "")
+        unit = match[2] if match[2] in ("naive", "spread") else "none"
+        method = cls(bool(match[1]), unit, match[5] or "none", bool(match[4]), match[3] or "")
         return method if method.name == name else None
 
 
@@ -63,17 +63,17 @@ def methods(yardsticks: Yardsticks, own: bool, origins: int, over_time: bool) ->
     """
     change, even = yardsticks.transform, origins == 1
     groupings = yardsticks.groupings() + ([SERIES] if over_time else [])
-    found = [Method(even=even), Method(unit="naive", even=even)]
-    found += [Method(unit="naive", transform=change, even=even)] if change != "none" else []
-    found += [Method(unit="spread", transform=change, even=even)]
-    found += [Method(unit="spread", transform=change, even=even, by=by) for by in groupings]
+    suitable = [Method(even=even), Method(unit="naive", even=even)]
+    suitable += [Method(unit="naive", transform=change, even=even)] if change != "none" else []
+    suitable += [Method(unit="spread", transform=change, even=even)]
+    suitable += [Method(unit="spread", transform=change, even=even, by=by) for by in groupings]
     if own:
-        found += [Method(True, unit, change, even) for unit in ("none", "naive", "spread")]
-        found += [Method(True, "spread", change, even, by) for by in groupings]
+        suitable += [Method(True, unit, change, even) for unit in ("none", "naive", "spread")]
+        suitable += [Method(True, "spread", change, even, by) for by in groupings]
     if not even:
-        found += [Method(False, "spread", change, True, by) for by in ("", *groupings)]
-        found += [Method(True, "spread", change, True)] if own else []
-    return found
+        suitable += [Method(False, "spread", change, True, by) for by in ("", *groupings)]
+        suitable += [Method(True, "spread", change, True)] if own else []
+    return suitable
 
 
 def fitted(method: Method, rows: Outcome, fold: np.ndarray, yardsticks: Yardsticks, at: int = NOW) -> Calibration:
@@ -106,9 +106,9 @@ class Scores:
 
     def __getitem__(self, some: np.ndarray | slice) -> np.ndarray:
         """[r, Q] or [r, 1] the scores of some rows."""
-        own = None if self.rows.own is None or not self.method.own else self.rows.own[some]
+        quantiles = None if self.rows.own is None or not self.method.own else self.rows.own[some]
         y, point = self.rows.y[some], self.rows.point[some]
-        rows = Outcome(y, point, self.rows.step[some], self.rows.series[some], self.rows.cutoff[some], own)
+        rows = Outcome(y, point, self.rows.step[some], self.rows.series[some], self.rows.cutoff[some], quantiles)
         return scores_of(self.method, rows, self.units[some], self.levels, self.integer)
 
     def sizes(self) -> np.ndarray:

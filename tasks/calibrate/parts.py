@@ -63,10 +63,10 @@ def parts_of(rows: Outcome, reach: int) -> list[Part]:
     blocks that may share targets.
     """
     if rows.fold is not None and _folds(rows) > 1:
-        found = [Part(rows.fold != fold, rows.fold == fold, int(fold)) for fold in np.unique(rows.fold)]
+        parts = [Part(rows.fold != fold, rows.fold == fold, int(fold)) for fold in np.unique(rows.fold)]
     else:
-        found = list(_within_a_fold(rows, reach))
-    return [part for part in found if part.calibrate.any() and part.score.any()]
+        parts = list(_within_a_fold(rows, reach))
+    return [part for part in parts if part.calibrate.any() and part.score.any()]
 
 
 def _within_a_fold(rows: Outcome, reach: int) -> Iterator[Part]:

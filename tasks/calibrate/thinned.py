@@ -11,11 +11,11 @@ from tasks.evaluate.frames import Forecasts, Outcome
 MOST_ROWS = 1 << 21  # rows that calibrate
 
 
-def calibrating(found: Forecasts, model: str, levels: Sequence[float], most: int = MOST_ROWS) -> Outcome:
+def calibrating(forecasts: Forecasts, model: str, levels: Sequence[float], most: int = MOST_ROWS) -> Outcome:
     """The `known` rows of a model, `thinned` while reading: memory holds no more than these and a block."""
-    counts = np.zeros((max(len(found.folds), 1), len(found.ids) + 1), np.int64)  # origins per fold and series
+    counts = np.zeros((max(len(forecasts.folds), 1), len(forecasts.ids) + 1), np.int64)  # origins per fold and series
     rows = 0
-    for block in found.outcomes(model, ()) if found.rows > most else ():
+    for block in forecasts.outcomes(model, ()) if forecasts.rows > most else ():
         part = known(block)
         counts[_fold(part)] += np.bincount(part.series[_begins(part)], minlength=counts.shape[1])
         rows += len(part.y)
@@ -24,13 +24,13 @@ def calibrating(found: Forecasts, model: str, levels: Sequence[float], most: int
 
     def kept(part: Outcome) -> Outcome:
         begins = _begins(part)
-        own, origin = part.series[begins], np.cumsum(begins) - 1
-        place = np.arange(len(own)) - np.searchsorted(own, own) + before[_fold(part)][own]
-        counted = total[own] - 1 - place if total.max() >= every else first[own] + place
+        series, origin = part.series[begins], np.cumsum(begins) - 1
+        place = np.arange(len(series)) - np.searchsorted(series, series) + before[_fold(part)][series]
+        counted = total[series] - 1 - place if total.max() >= every else first[series] + place
         return taken(part, (counted % every == 0)[origin])
 
-    blocks = (known(block) for block in found.outcomes(model, levels))
-    return Outcome.gathered(blocks if every <= 1 else (kept(part) if len(part.y) else part for part in blocks), found.rows)
+    blocks = (known(block) for block in forecasts.outcomes(model, levels))
+    return Outcome.gathered(blocks if every <= 1 else (kept(part) if len(part.y) else part for part in blocks), forecasts.rows)
 
 
 def _begins(rows: Outcome) -> np.ndarray:

@@ -84,12 +84,12 @@ def units_of(panel: Panel, stops: np.ndarray, unit: str, transform: str, season:
     count = len(panel.ids)
     if unit == "none":
         return np.ones(count + 1)
-    found, changes, levels = np.full((3, count), np.nan)
+    units, changes, levels = np.full((3, count), np.nan)
     for series, y in _tables(panel, stops, transform, max(season, horizon) + 1):
-        found[series] = naive(y, season) if unit == "naive" else spread(y, season, horizon)
+        units[series] = naive(y, season) if unit == "naive" else spread(y, season, horizon)
         changes[series] = _plain_means(np.abs(np.diff(y, axis=1)))
         levels[series] = _plain_means(np.abs(y))
-    return completed(completed(found, changes), levels, last=True)
+    return completed(completed(units, changes), levels, last=True)
 
 
 def _tables(panel: Panel, stops: np.ndarray, transform: str, least: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

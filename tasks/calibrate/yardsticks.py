@@ -69,8 +69,8 @@ class Yardsticks:
         """[F + 2, S + 1] the units before each fold's validation, before the test, and (LATEST) last."""
         if (unit, transform) not in self._units:
             stops = [*self.before, self.now, self.all_rows]
-            found = [units_of(self.panel, stop, unit, transform, self.season, self.horizon) for stop in stops]
-            self._units[unit, transform] = np.stack(found)
+            units = [units_of(self.panel, stop, unit, transform, self.season, self.horizon) for stop in stops]
+            self._units[unit, transform] = np.stack(units)
         return self._units[unit, transform]
 
     def groups(self, by: str) -> np.ndarray:
@@ -94,11 +94,11 @@ class Yardsticks:
 
     def groupings(self) -> list[str]:
         """The possible groupings of series: each group has at least SMALL of them."""
-        found = ["size"] if self.series >= SIZES * SMALL else []
+        groupings = ["size"] if self.series >= SIZES * SMALL else []
         for name in self.panel.facts.categories:
             counts = np.unique(self.panel.static[:, self.panel.facts.static.index(name)], return_counts=True)[1]
-            found += [name] if name not in TAKEN and len(counts) > 1 and counts.min() >= SMALL else []
-        return found
+            groupings += [name] if name not in TAKEN and len(counts) > 1 and counts.min() >= SMALL else []
+        return groupings
 
     def _mean_sizes(self) -> np.ndarray:
         """[S] the mean |y| of the rows before the last fold's validation; 0 if there is none."""

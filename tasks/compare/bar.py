@@ -36,9 +36,9 @@ def find_bar(validation: Forecasts, baselines: Sequence[str], scales: Sequence[S
     few = {name for name, count in known.series.items() if 0 < count < LEAST_SHARE * known.most}
     able = [name for name, count in known.series.items() if count and name not in few]
     naives = [name for name in NAIVES if known.series.get(name)]
-    found = _scores(validation, [known.together(naives), known.together(able)], scales)
-    naive = best_naive(found[0])
-    scored = {name: value for name, value in found[1].items() if value is not None}
+    scores = _scores(validation, [known.together(naives), known.together(able)], scales)
+    naive = best_naive(scores[0])
+    scored = {name: value for name, value in scores[1].items() if value is not None}
     words = {name: f"forecasts {known.series[name]} of {known.most} series: too few to be the bar" for name in few}
     notes = {name: words[name] for name in baselines if name in few}
     return Bar(min(scored, key=scored.__getitem__, default=naive), naive, notes)
@@ -68,7 +68,7 @@ class _Known:
                 series[place, number[known]] = True
             patterns.update(np.unique(there).tolist())
         counts = dict(zip(baselines, series.sum(axis=1).tolist(), strict=True))
-        names = (frozenset(name for place, name in enumerate(baselines) if one >> place & 1) for one in patterns)
+        names = (frozenset(name for place, name in enumerate(baselines) if pattern >> place & 1) for pattern in patterns)
         return cls(counts, int(series.any(axis=0).sum()), frozenset(names))
 
     def together(self, names: Sequence[str]) -> dict[str, Sequence[str]]:

@@ -68,12 +68,16 @@ class ScoreRow:
     @classmethod
     def read(cls, raw: Mapping[str, Any]) -> "ScoreRow":
         """A row of `leaderboard.json`, where its numbers stand among its other keys."""
-        own = {one.name: raw[one.name] for one in fields(cls) if raw.get(one.name) is not None}
-        own |= {"kind": Kind(own["kind"]), "status": Standing(own["status"]), "variant": own.get("variant", own["name"])}
-        numbers = {name: value for name, value in raw.items() if name not in own and isinstance(value, int | float)}
+        attributes = {attribute.name: raw[attribute.name] for attribute in fields(cls) if raw.get(attribute.name) is not None}
+        attributes |= {
+            "kind": Kind(attributes["kind"]),
+            "status": Standing(attributes["status"]),
+            "variant": attributes.get("variant", attributes["name"]),
+        }
+        numbers = {name: value for name, value in raw.items() if name not in attributes and isinstance(value, int | float)}
         if "val_score" in raw:
             numbers["val_score"] = raw["val_score"]
-        return cls(**own, numbers=numbers)
+        return cls(**attributes, numbers=numbers)
 
 
 @dataclass(frozen=True)
@@ -164,10 +168,10 @@ def best_naive(errors: Mapping[str, Score]) -> str:
     `errors`: that error by name, for all baselines.  Raises ValueError if none of the three forecast
     anything.
     """
-    found = lowest_naive(errors)
-    if found is None:
+    lowest = lowest_naive(errors)
+    if lowest is None:
         raise ValueError(f"no naive forecast to compare with: have one of {', '.join(NAIVES)} among the baselines")
-    return found
+    return lowest
 
 
 def lowest_naive(errors: Mapping[str, Score]) -> str | None:

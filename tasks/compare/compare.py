@@ -152,8 +152,8 @@ def compare(
     groups = {name: [row for row in some if row.finished] for name, some in seeds.by_variant(rows).items()}
     columns = {name: tuple(row.name for row in some) for name, some in groups.items() if some}
     others = {"best": board.best.name if board.best else "", "naive": naive, "baseline": bar}
-    found = _differences(judged, columns, others)
-    p_values = {name: {f"test_p_{other}": _p(some, name) for other, some in found.items()} for name in groups}
+    by_other = _differences(judged, columns, others)
+    p_values = {name: {f"test_p_{other}": _p(some, name) for other, some in by_other.items()} for name in groups}
     return Comparison(
         rows=[row.with_numbers(**p_values[row.variant]) for row in rows],
         board=Board.of((row.with_numbers(**p_values[row.name]) for row in board.rows), bar, naive),
@@ -163,9 +163,9 @@ def compare(
         naive=naive,
         chosen_fit=min(groups[board.chosen.name], key=_score_of).name if board.chosen else bar,
         calibrations=judged.calibrations,
-        to_best=found["best"],
-        to_baseline=found["baseline"],
-        to_naive=found["naive"],
+        to_best=by_other["best"],
+        to_baseline=by_other["baseline"],
+        to_naive=by_other["naive"],
         slices=pl.concat(tables),
         shapes=shapes,
         scales=judged.scales,
@@ -201,8 +201,8 @@ def _scored(row: ScoreRow, tally: scores.Tally, judged: _Judged, look: copycat.P
     return row.with_numbers(**val, **tally.score(), test_lag=look.lag)
 
 
-def _p(found: Mapping[str, Difference], name: str) -> Score:
-    return found[name].p_holm if name in found else None
+def _p(by_name: Mapping[str, Difference], name: str) -> Score:
+    return by_name[name].p_holm if name in by_name else None
 
 
 def _score_of(row: ScoreRow) -> float:
@@ -222,10 +222,10 @@ def _differences(
     once = list(dict.fromkeys(pairs.values()))
     names = dict.fromkeys(name for pair in once for name in pair.both)
     blocks = judged.test.blocks(*names, *judged.scale.besides)
-    found = dict(zip(once, differences(blocks, once, judged.scale), strict=True))
+    by_pair = dict(zip(once, differences(blocks, once, judged.scale), strict=True))
     return {
         word: significance.corrected(
-            {name: one for (of, name), pair in pairs.items() if of == word and (one := found[pair]) is not None}
+            {name: difference for (of, name), pair in pairs.items() if of == word and (difference := by_pair[pair]) is not None}
         )
         for word in others
     }
@@ -253,12 +253,16 @@ def _validated(run: RunParams, data: Data, fits: Sequence[Fit], baselines: Basel
     yardsticks, calibrations = Yardsticks.of(run, data), dict[str, Calibrated]()
     numbers: dict[str, dict[str, Score]] = {}
     for model in sources["validation"]:
-        one = calibrations[model] = calibrate(calibrating(validation, model, levels), yardsticks, run.evaluation.intervals)
+        calibrated = calibrations[model] = calibrate(
+            calibrating(validation, model, levels), yardsticks, run.evaluation.intervals
+        )
         numbers[model] = folds.validated(validation, model, bar.name, scales, run.evaluation.scaled)
-        numbers[model]["val_interval_score"] = one.scores.get(one.method)
+        numbers[model]["val_interval_score"] = calibrated.scores.get(calibrated.method)
     naive = dict(scales[-1].series.select("unique_id", "mae").drop_nulls().iter_rows())
     narrow = is_narrow(data.panel, naive, bounds_of(run.data))
-    test = written("test", "forecasts.parquet", {model: one.calibration for model, one in calibrations.items()}, narrow)
+    test = written(
+        "test", "forecasts.parquet", {model: calibrated.calibration for model, calibrated in calibrations.items()}, narrow
+    )
     return _Judged(test, validation, calibrations, numbers, bar, scales, run.evaluation.scaled)
 
 

@@ -50,12 +50,12 @@ def differences(blocks: Iterable[pl.DataFrame], pairs: Sequence[Pair], scale: Sc
             last = _last(block, pair.both, scale, shares["unique_id"])
             origins[place].append(_by(shares, "cutoff").join(last, on="cutoff", how="left", maintain_order="left"))
             series[place].append(_by(shares, "unique_id"))
-    found = {
-        place: one
+    comparable = {
+        place: pair_shares
         for place, pair in enumerate(pairs)
-        if (one := _shares_of_pair(blocks, pair, scale, origins[place], series[place])) is not None
+        if (pair_shares := _shares_of_pair(blocks, pair, scale, origins[place], series[place])) is not None
     }
-    judged = dict(zip(found, significance.judged(list(found.values())), strict=True))
+    judged = dict(zip(comparable, significance.judged(list(comparable.values())), strict=True))
     return [judged.get(place) for place in range(len(pairs))]
 
 
@@ -95,7 +95,7 @@ def _shares_of_pair(
     tables = [merged([part.drop("_last") for part in origins], ["cutoff"]), merged(series, ["unique_id"])]
     total = tables[0].select(pl.lit(0).alias("_slice"), pl.exclude("cutoff"))
     factors = Factors.of(merged([total], ["_slice"]), scale.by, 2)
-    units = [np.stack([factors.weight(one), factors.share(one, 0), factors.share(one, 1)], axis=1) for one in tables]
+    units = [np.stack([factors.weight(table), factors.share(table, 0), factors.share(table, 1)], axis=1) for table in tables]
     rows = float(total["_n"].sum())
     if not rows or not np.isfinite(units[0]).all():
         return None
@@ -132,6 +132,6 @@ def _roots(
 
 
 def _table(values: np.ndarray, at: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]) -> np.ndarray:
-    found = np.zeros(shape)
-    found[at] = values
-    return found
+    table = np.zeros(shape)
+    table[at] = values
+    return table

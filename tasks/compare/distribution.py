@@ -89,22 +89,22 @@ def season_errors(panel: Panel, origins: np.ndarray, season: int) -> np.ndarray:
     """[O] the mean |y_t - y_(t-m)| over a series' rows up to each origin; NaN if missing or 0.
 
     Missing values are handled as in `measures.scales`."""
-    found = np.full(len(origins), np.nan)
+    errors = np.full(len(origins), np.nan)
     for some in series_parts(panel.offsets):
         offsets = panel.offsets[some.start : some.stop + 1]
         inside = (origins >= offsets[0]) & (origins < offsets[-1])
         if inside.any():
-            y, own = np.asarray(panel.target[offsets[0] : offsets[-1]], np.float64), offsets - offsets[0]
-            found[inside] = _mean_errors(y, np.repeat(own[:-1], np.diff(own)), season)[origins[inside] - offsets[0]]
-    return np.where(found > 0, found, np.nan)
+            y, borders = np.asarray(panel.target[offsets[0] : offsets[-1]], np.float64), offsets - offsets[0]
+            errors[inside] = _mean_errors(y, np.repeat(borders[:-1], np.diff(borders)), season)[origins[inside] - offsets[0]]
+    return np.where(errors > 0, errors, np.nan)
 
 
 def _mean_errors(y: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
     """[rows] the mean error of the seasonal naive over a series' rows, from `start`, up to each row."""
     error = pl.Series("error", np.abs(y - seasonal(y, np.arange(len(y)) - season, start, season))).fill_nan(None)
     mean = pl.col("error").fill_null(0.0).cum_sum() / pl.col("error").is_not_null().cum_sum()
-    found: np.ndarray = pl.DataFrame([error, pl.Series("start", start)]).select(mean.over("start")).to_series().to_numpy()
-    return found
+    means: np.ndarray = pl.DataFrame([error, pl.Series("start", start)]).select(mean.over("start")).to_series().to_numpy()
+    return means
 
 
 class RowScores:
@@ -121,13 +121,13 @@ class RowScores:
         row; None: no MSIS.
         """
         quantiles, tenths = self.counted(block)
-        found: dict[str, np.ndarray] = {}
+        columns: dict[str, np.ndarray] = {}
         for level in self.levels:
             ends = _at(self.calibration, quantiles, ends_of(level))
-            found |= _of_interval(block.y, ends[:, 0], ends[:, 1], level)
-        found |= _of_quantiles(block.y, quantiles, self.calibration.levels, tenths)
-        found["_scale"] = np.full(len(block.y), np.nan) if scale is None else scale
-        known = pl.DataFrame(found).with_columns(pl.all().fill_nan(None))
+            columns |= _of_interval(block.y, ends[:, 0], ends[:, 1], level)
+        columns |= _of_quantiles(block.y, quantiles, self.calibration.levels, tenths)
+        columns["_scale"] = np.full(len(block.y), np.nan) if scale is None else scale
+        known = pl.DataFrame(columns).with_columns(pl.all().fill_nan(None))
         return known.with_columns(pl.col("^_coverage_.*$").cast(pl.Boolean))
 
     def counted(self, block: Outcome) -> tuple[np.ndarray, np.ndarray]:
@@ -215,9 +215,9 @@ def sums_of(block: pl.DataFrame) -> dict[str, np.ndarray]:
     scale = _numbers(block["_scale"])
     values |= {n.replace("_interval_score", "_msis"): v / scale for n, v in values.items() if n.startswith("_interval_score_")}
     known = {name: ~np.isnan(column) for name, column in values.items()}
-    found = {name: np.where(known[name], column, 0.0) for name, column in values.items()}
-    found |= {name: np.nan_to_num(_numbers(block[name]), nan=0.0, posinf=np.inf, neginf=-np.inf) for name in ("_loss", "_size")}
-    return found | {f"_with{name}": there.astype(float) for name, there in known.items()}
+    sums = {name: np.where(known[name], column, 0.0) for name, column in values.items()}
+    sums |= {name: np.nan_to_num(_numbers(block[name]), nan=0.0, posinf=np.inf, neginf=-np.inf) for name in ("_loss", "_size")}
+    return sums | {f"_with{name}": there.astype(float) for name, there in known.items()}
 
 
 def means_from(sums: pl.DataFrame) -> pl.DataFrame:
@@ -238,20 +238,20 @@ def overall(series: pl.DataFrame, groups: pl.DataFrame) -> dict[str, Score]:
     """
     columns = [name for name in series.columns if name != "unique_id"]
     whole = means_from(merged([series.select(pl.lit(0).alias("_all"), *columns)], ["_all"]))
-    found = whole.row(0, named=True) if whole.height else dict.fromkeys(whole.columns)
-    own = means_from(series)
-    for name in own.columns:
+    scores = whole.row(0, named=True) if whole.height else dict.fromkeys(whole.columns)
+    by_series = means_from(series)
+    for name in by_series.columns:
         if name.startswith("msis_"):
-            known = own[name].drop_nulls().to_numpy()
-            found[name] = float(known.mean()) if len(known) else None
+            known = by_series[name].drop_nulls().to_numpy()
+            scores[name] = float(known.mean()) if len(known) else None
     lowest = means_from(merged([in_groups(series, groups)], ["_fifth"]))
-    return found | {f"worst_fifth_{n}": lowest[n].min() for n in lowest.columns if n.startswith("coverage_")}
+    return scores | {f"worst_fifth_{n}": lowest[n].min() for n in lowest.columns if n.startswith("coverage_")}
 
 
 def in_groups(series: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
     """The sums per series with its group, `_fifth`, instead of its name; drops series without a group."""
-    found = series.join(groups, on="unique_id", how="left", maintain_order="left").drop("unique_id")
-    return found.filter(pl.col("_fifth").is_not_null())
+    grouped = series.join(groups, on="unique_id", how="left", maintain_order="left").drop("unique_id")
+    return grouped.filter(pl.col("_fifth").is_not_null())
 
 
 def _numbers(column: pl.Series) -> np.ndarray:

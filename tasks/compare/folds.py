@@ -22,7 +22,7 @@ def scales_of(evaluation: EvaluationParams, data: Data) -> list[Scale]:
     return [scale_of(evaluation, pasts(data.panel, fold.split)) for fold in data.folds]
 
 
-def validated(found: Forecasts, model: str, bar: str, scales: Sequence[Scale], scaled: bool) -> dict[str, Score]:
+def validated(forecasts: Forecasts, model: str, bar: str, scales: Sequence[Scale], scaled: bool) -> dict[str, Score]:
     """The `val_*` numbers of a model: its errors, and its score and skill on the rows the bar forecasts too.
 
     With several folds: the means over those that have the number, the skill that of the mean scores;
@@ -31,17 +31,19 @@ def validated(found: Forecasts, model: str, bar: str, scales: Sequence[Scale], s
     """
     errors, common, both = [], [], [model, bar]
     for fold, scale in enumerate(scales):
-        own, sums = scores.Errors(model, scale, scaled), []
-        for block in found.blocks(*both, *scale.besides, fold=fold):
-            own.add(block)
+        model_errors, sums = scores.Errors(model, scale, scaled), []
+        for block in forecasts.blocks(*both, *scale.besides, fold=fold):
+            model_errors.add(block)
             sums.append(measures.sums_of(block, both, scale))
-        errors.append(own.found())
+        errors.append(model_errors.found())
         common.append(measures.measured_from(sums, both, scale))
-    numbers: dict[str, Score] = {f"val_{name}": _mean([one[name] for one in errors]) for name in errors[0]}
+    numbers: dict[str, Score] = {f"val_{name}": _mean([in_fold[name] for in_fold in errors]) for name in errors[0]}
     mean = Measured.mean(common)
     numbers |= {"val_score": mean.scores[model], "val_rows": mean.rows, "val_skill": mean.skill(model, bar)}
     if len(scales) > 1:
-        numbers |= _each("val_mae", [one["mae"] for one in errors]) | _each("val_score", [one.scores[model] for one in common])
+        numbers |= _each("val_mae", [in_fold["mae"] for in_fold in errors]) | _each(
+            "val_score", [in_fold.scores[model] for in_fold in common]
+        )
     return numbers
 
 

@@ -88,11 +88,11 @@ class Measured:
     @classmethod
     def mean(cls, folds: Sequence["Measured"]) -> "Measured":
         """The mean over the folds in which every model has a score, with all their rows."""
-        known = [one for one in folds if None not in one.scores.values()]
+        known = [fold for fold in folds if None not in fold.scores.values()]
         if len(folds) == 1 or not known:
             return folds[0]
-        means = {model: fmean(one.scores[model] or 0.0 for one in known) for model in folds[0].scores}
-        return cls(sum(one.rows for one in known), means)
+        means = {model: fmean(fold.scores[model] or 0.0 for fold in known) for model in folds[0].scores}
+        return cls(sum(fold.rows for fold in known), means)
 
 
 def scale_of(evaluation: EvaluationParams, training: Iterable[Past]) -> Scale:
@@ -108,10 +108,10 @@ def measured(blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scale
 
 def measured_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Scale) -> Measured:
     """The same from the `sums_of` blocks without slices."""
-    found = scores_from(sums, models, scale)
-    if found.is_empty():
+    scores = scores_from(sums, models, scale)
+    if scores.is_empty():
         return Measured(0, dict.fromkeys(models))
-    row = found.row(0, named=True)
+    row = scores.row(0, named=True)
     return Measured(int(row["_rows"]), {model: row[model] for model in models})
 
 
@@ -141,8 +141,8 @@ def scores_from(sums: Sequence[pl.DataFrame], models: Sequence[str], scale: Scal
     whole = merged(sums, ["_slice"])
     factors = Factors.of(whole, scale.by, len(models))
     scores = [pl.Series(name, factors.share(whole, k) / factors.rows, pl.Float64) for k, name in enumerate(models)]
-    found = whole.select("_slice", pl.col("_n").cast(pl.Int64).alias("_rows")).hstack(scores)
-    return found.with_columns(pl.when(pl.col(model).is_finite()).then(pl.col(model)) for model in models)
+    by_slice = whole.select("_slice", pl.col("_n").cast(pl.Int64).alias("_rows")).hstack(scores)
+    return by_slice.with_columns(pl.when(pl.col(model).is_finite()).then(pl.col(model)) for model in models)
 
 
 def score(blocks: Iterable[pl.DataFrame], model: str, scale: Scale) -> Score:
@@ -162,13 +162,15 @@ def shares_by(blocks: Iterable[pl.DataFrame], models: Sequence[str], scale: Scal
     unique_id.
     """
     models = list(dict.fromkeys(models))
-    own = [name for name in keys if name != "unique_id"]
+    row_keys = [name for name in keys if name != "unique_id"]
     sums = cs.starts_with("_n", "_one", "_plain", "_even")
-    found = merged([shares_of(block, models, scale, own).select(*keys, sums - cs.by_name(*keys)) for block in blocks], keys)
-    whole = merged([found.select(pl.lit(0).alias("_slice"), pl.exclude(keys))], ["_slice"])
+    totals = merged(
+        [shares_of(block, models, scale, row_keys).select(*keys, sums - cs.by_name(*keys)) for block in blocks], keys
+    )
+    whole = merged([totals.select(pl.lit(0).alias("_slice"), pl.exclude(keys))], ["_slice"])
     factors = Factors.of(whole, scale.by, len(models))
-    shares = [pl.Series(name, factors.share(found, k), pl.Float64) for k, name in enumerate(models)]
-    return found.select(*keys, "_n").hstack(shares)
+    shares = [pl.Series(name, factors.share(totals, k), pl.Float64) for k, name in enumerate(models)]
+    return totals.select(*keys, "_n").hstack(shares)
 
 
 def units(training: Past, season: int) -> pl.DataFrame:
@@ -182,14 +184,14 @@ def units(training: Past, season: int) -> pl.DataFrame:
     errors = np.abs(y - seasonal(y, np.arange(len(y)) - season, starts, season))
     apart = y - np.repeat(_first(training), training.counts)  # exactly 0 for a constant, however its mean is rounded
     deviation = np.sqrt(training.means((apart - np.repeat(training.means(apart), training.counts)) ** 2))
-    found = {
+    columns = {
         "mae": training.means(errors),
         "mse": training.means(errors**2),
         "deviation": np.where(deviation > 0, deviation, np.nan),
         "size": training.means(np.abs(y)),
     }
     ids = pl.Series("unique_id", training.ids, pl.String)
-    return pl.DataFrame([ids, *(pl.Series(name, one).fill_nan(None) for name, one in found.items())]).filter(there)
+    return pl.DataFrame([ids, *(pl.Series(name, values).fill_nan(None) for name, values in columns.items())]).filter(there)
 
 
 def _first(past: Past) -> np.ndarray:
@@ -206,13 +208,13 @@ def errors_of(
 
     By the model's position (Naive2 last, for an OWA): `_abs0`, `_square0`, `_smape0`, as far as needed."""
     rows, errors = _rows(block, models, scale, keys, slices)
-    found = summed(rows.select("_slice", "unique_id", *keys), errors)
+    sums = summed(rows.select("_slice", "unique_id", *keys), errors)
     if scale.by not in UNITS:
-        return found
-    runs = found["unique_id"].rle().struct.unnest()
+        return sums
+    runs = sums["unique_id"].rle().struct.unnest()
     units = scale.units(runs["value"], UNITS[scale.by]).repeat(runs["len"].to_numpy())
-    found = found.with_columns(pl.Series("_scale", units))
-    return found if scale.by == "owa" else found.filter(pl.col("_scale").is_not_nan())
+    sums = sums.with_columns(pl.Series("_scale", units))
+    return sums if scale.by == "owa" else sums.filter(pl.col("_scale").is_not_nan())
 
 
 def _rows(
@@ -249,31 +251,31 @@ def shares_of(
     position: `_plain0`, `_even0`, as far as the measure has them."""
     sums = errors_of(block, models, scale, keys, slices)
     n, places = sums["_n"].to_numpy(), range(len(models) + len(scale.besides))
-    found = {"_n": n, "_one": np.zeros(len(n))}
+    columns = {"_n": n, "_one": np.zeros(len(n))}
     if scale.by == "mae":
-        found |= {f"_plain{k}": sums[f"_abs{k}"].to_numpy() for k in places}
-        return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(found))
+        columns |= {f"_plain{k}": sums[f"_abs{k}"].to_numpy() for k in places}
+        return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(columns))
     unit = sums["_scale"].to_numpy()
     if scale.by in ("mae_scaled", "mse_scaled"):
         kind, power = ("_abs", 1) if scale.by == "mae_scaled" else ("_square", 2)
-        found |= {f"_plain{k}": sums[f"{kind}{k}"].to_numpy() / unit**power for k in places}
-        return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(found))
+        columns |= {f"_plain{k}": sums[f"{kind}{k}"].to_numpy() / unit**power for k in places}
+        return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(columns))
     whole = _Series(sums)
     rows, there = whole.sum(n), ~np.isnan(unit)
-    found["_one"] = np.where(there, n / rows, 0.0)
+    columns["_one"] = np.where(there, n / rows, 0.0)
     for k in places:
         if scale.by == "rmsse":
             square = sums[f"_square{k}"].to_numpy() / unit
-            found[f"_even{k}"] = _share_of_root(square, n, np.sqrt(whole.sum(square) / rows)) / rows
+            columns[f"_even{k}"] = _share_of_root(square, n, np.sqrt(whole.sum(square) / rows)) / rows
         else:
-            found[f"_even{k}"] = np.where(there, sums[f"_abs{k}"].to_numpy() / np.where(there, unit, 1.0), 0.0) / rows
+            columns[f"_even{k}"] = np.where(there, sums[f"_abs{k}"].to_numpy() / np.where(there, unit, 1.0), 0.0) / rows
         if scale.by == "owa":
-            found[f"_plain{k}"] = sums[f"_smape{k}"].to_numpy()
-    return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(found))
+            columns[f"_plain{k}"] = sums[f"_smape{k}"].to_numpy()
+    return sums.select("_slice", "unique_id", *keys).with_columns(**_columns(columns))
 
 
-def _columns(found: Mapping[str, np.ndarray]) -> dict[str, pl.Series]:
-    return {name: pl.Series(values, dtype=pl.Float64) for name, values in found.items()}
+def _columns(arrays: Mapping[str, np.ndarray]) -> dict[str, pl.Series]:
+    return {name: pl.Series(values, dtype=pl.Float64) for name, values in arrays.items()}
 
 
 def _share_of_root(square: np.ndarray, n: np.ndarray, root: np.ndarray) -> np.ndarray:
@@ -317,14 +319,14 @@ class Factors:
         """The rows' total share in their slice's score: over the slice it adds up to score times rows."""
         parts = (("_plain", self.plain), ("_even", self.even))
         with np.errstate(invalid="ignore", over="ignore"):
-            found = [sums[f"{n}{place}"].to_numpy() * factor for n, factor in parts if f"{n}{place}" in sums.columns]
-            return np.asarray(sum(found[1:], found[0]))
+            terms = [sums[f"{n}{place}"].to_numpy() * factor for n, factor in parts if f"{n}{place}" in sums.columns]
+            return np.asarray(sum(terms[1:], terms[0]))
 
     def weight(self, sums: pl.DataFrame) -> np.ndarray:
         """The number of rows; where series weigh alike, weighted so that each series counts equally."""
-        n, one = sums["_n"].to_numpy(), sums["_one"].to_numpy()
+        n, series_share = sums["_n"].to_numpy(), sums["_one"].to_numpy()
         if self.by not in EVEN:
             return n
         with np.errstate(divide="ignore", invalid="ignore"):
-            alike = one * (self.rows / self.series)
+            alike = series_share * (self.rows / self.series)
         return np.asarray((n + alike) / 2 if self.by == "owa" else alike)

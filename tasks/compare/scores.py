@@ -49,12 +49,12 @@ class Errors:
 
         `owa` if the run chooses by it (on the rows that Naive2 forecasts too), and on request `mae_scaled`
         and `mse_scaled`, in units of each series' deviation."""
-        found = errors_from(self.by_series(), self.scale, self.scaled)
+        errors = errors_from(self.by_series(), self.scale, self.scaled)
         if self.scale.by != "owa":
-            return found
-        at = list(found).index("rmsse") + 1
+            return errors
+        at = list(errors).index("rmsse") + 1
         owa = measures.measured_from(self.measured, [self.model], self.scale).scores[self.model]
-        return dict([*list(found.items())[:at], ("owa", owa), *list(found.items())[at:]])
+        return dict([*list(errors.items())[:at], ("owa", owa), *list(errors.items())[at:]])
 
     def by_series(self) -> pl.DataFrame:
         """The sums of each series by its `unique_id`."""
@@ -65,18 +65,18 @@ class Errors:
 def errors_from(series: pl.DataFrame, scale: Scale, scaled: bool) -> dict[str, Score]:
     """The same without OWA, from the sums per series."""
     n, size, square, smape = (series[name].to_numpy() for name in ("_n", "_abs", "_square", "_smape"))
-    found = {"mae": _ratio(size.sum(), n.sum()), "smape": _ratio(smape.sum(), n.sum())}
+    errors = {"mae": _ratio(size.sum(), n.sum()), "smape": _ratio(smape.sum(), n.sum())}
     names = series["unique_id"]
     with np.errstate(invalid="ignore", divide="ignore"):
-        found["mase"] = _mean(size / n / scale.units(names, "mae"))
-        found["rmsse"] = _mean(np.sqrt(square / n / scale.units(names, "mse")))
+        errors["mase"] = _mean(size / n / scale.units(names, "mae"))
+        errors["rmsse"] = _mean(np.sqrt(square / n / scale.units(names, "mse")))
     if scaled:
         unit = scale.units(names, "deviation")
         some = ~np.isnan(unit) & (n > 0)
         rows = n[some].sum()
-        found["mae_scaled"] = _ratio((size[some] / unit[some]).sum(), rows)
-        found["mse_scaled"] = _ratio((square[some] / unit[some] ** 2).sum(), rows)
-    return found
+        errors["mae_scaled"] = _ratio((size[some] / unit[some]).sum(), rows)
+        errors["mse_scaled"] = _ratio((square[some] / unit[some] ** 2).sum(), rows)
+    return errors
 
 
 class Tally(Errors):
@@ -159,7 +159,7 @@ class Tally(Errors):
             to_bar = [_regrouped(part, "_slice", self.groups) for part in to_bar]
         whole = merged(sums, ["_value"]).filter(pl.col("_n") > 0)
         n, scaled = pl.col("_n"), pl.when(pl.col("_scaled") > 0).then("_scaled")
-        found = whole.select(
+        table = whole.select(
             "_value",
             n.cast(pl.UInt32).alias("n"),
             (pl.col("_abs") / n).alias("mae"),
@@ -170,9 +170,9 @@ class Tally(Errors):
             (pl.col("_bias") / n).alias("bias"),
         )
         for some in (self._skills(to_bar), self._corrected(by, whole)):
-            found = found.join(some, on="_value", how="left", maintain_order="left")
-        found = found.hstack(distribution.means_from(whole))
-        return found.select(
+            table = table.join(some, on="_value", how="left", maintain_order="left")
+        table = table.hstack(distribution.means_from(whole))
+        return table.select(
             pl.lit(self.model).alias("model"),
             pl.lit(by).alias("by"),
             pl.col("_value").cast(pl.String).alias("value"),
@@ -181,16 +181,16 @@ class Tally(Errors):
 
     def _skills(self, sums: Sequence[pl.DataFrame]) -> pl.DataFrame:
         """_value, skill of each slice."""
-        found = measures.scores_from(sums, [self.model, self.bar], self.scale)
+        by_slice = measures.scores_from(sums, [self.model, self.bar], self.scale)
         share = 1 - pl.col(self.model) / pl.col(self.bar)
-        return found.select(pl.col("_slice").alias("_value"), pl.when(pl.col(self.bar) > 0).then(share).alias("skill"))
+        return by_slice.select(pl.col("_slice").alias("_value"), pl.when(pl.col(self.bar) > 0).then(share).alias("skill"))
 
     def _corrected(self, by: str, whole: pl.DataFrame) -> pl.DataFrame:
         """_value, mae_corrected."""
         if by not in SLICES:
             return whole.select("_value", mae_corrected=pl.lit(None, pl.Float64))
-        found = corrected(merged(self.cells[by], ["step", "_value"]), "_abs")
-        return found.rename({"_corrected": "mae_corrected"})
+        errors = corrected(merged(self.cells[by], ["step", "_value"]), "_abs")
+        return errors.rename({"_corrected": "mae_corrected"})
 
 
 def calendar(block: pl.DataFrame) -> dict[str, pl.Expr]:

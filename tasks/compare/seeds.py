@@ -17,10 +17,10 @@ COST = ("train_seconds", "windows_per_second", "forecast_ms_per_series", "memory
 
 def by_variant(rows: Sequence[ScoreRow]) -> dict[str, list[ScoreRow]]:
     """The rows of fits and baselines by variant (a baseline is its own), in order."""
-    found: dict[str, list[ScoreRow]] = {}
+    grouped: dict[str, list[ScoreRow]] = {}
     for row in rows:
-        found.setdefault(row.variant, []).append(row)
-    return found
+        grouped.setdefault(row.variant, []).append(row)
+    return grouped
 
 
 def merged(rows: Sequence[ScoreRow]) -> list[ScoreRow]:

@@ -69,50 +69,50 @@ class _Units:
 def judged(pairs: Sequence[Shares]) -> list[Difference]:
     """The verdict of each pair on the errors of two models on the same rows."""
     units = [_Units.of(pair) for pair in pairs]
-    again = _again([one for one in units if enough(one.table, one.overlap)])
-    return [_judged(pair, one, again.get(id(one))) for pair, one in zip(pairs, units, strict=True)]
+    again = _again([unit for unit in units if enough(unit.table, unit.overlap)])
+    return [_judged(pair, unit, again.get(id(unit))) for pair, unit in zip(pairs, units, strict=True)]
 
 
 def _judged(pair: Shares, units: _Units, again: tuple[np.ndarray, np.ndarray] | None) -> Difference:
     ours, theirs = (float(np.sum(pair.origins[:, side])) for side in (1, 2))
     mean, skill = (ours - theirs) / pair.rows, 1 - ours / theirs if theirs else None
-    found = Difference(mean, None, None, None, None, units.over, len(units.table), rows=int(pair.rows), skill=skill)
+    difference = Difference(mean, None, None, None, None, units.over, len(units.table), rows=int(pair.rows), skill=skill)
     if again is None:
-        return found
+        return difference
     mine, other = again
     low, high = _interval(mine - other)
-    found = replace(found, low=low, high=high)
+    difference = replace(difference, low=low, high=high)
     if (other > 0).all():
         skill_low, skill_high = _interval(1 - mine / other)
-        found = replace(found, skill_low=skill_low, skill_high=skill_high)
+        difference = replace(difference, skill_low=skill_low, skill_high=skill_high)
     if pair.again is not None:
         tested = _centred(mean, mine - other)
     else:
         tested = diebold_mariano(_influence(units.table, mean), units.overlap)
-    return found if tested is None else replace(found, statistic=tested[0], p=tested[1])
+    return difference if tested is None else replace(difference, statistic=tested[0], p=tested[1])
 
 
 def _again(units: Sequence[_Units]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Both scores of each resample, by the id of its units; equal resamples are drawn once."""
-    found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    for drawn in dict.fromkeys(one.drawn for one in units):
-        alike = [one for one in units if one.drawn == drawn]
-        means = [one for one in alike if one.again is None]
-        table = np.hstack([one.table for one in means]) if means else np.empty((drawn[0], 0))
+    by_id: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for drawn in dict.fromkeys(unit.drawn for unit in units):
+        alike = [unit for unit in units if unit.drawn == drawn]
+        means = [unit for unit in alike if unit.again is None]
+        table = np.hstack([unit.table for unit in means]) if means else np.empty((drawn[0], 0))
         sums: list[np.ndarray] = []
-        roots: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {id(one): [] for one in alike if one.again is not None}
+        roots: dict[int, list[tuple[np.ndarray, np.ndarray]]] = {id(unit): [] for unit in alike if unit.again is not None}
         for draws in resamples(*drawn):
             sums.append(draws @ table)
-            for one in alike:
-                if one.again is not None:
-                    roots[id(one)].append(one.again(draws))
-        for place, one in enumerate(means):
+            for unit in alike:
+                if unit.again is not None:
+                    roots[id(unit)].append(unit.again(draws))
+        for place, unit in enumerate(means):
             weight, ours, theirs = np.concatenate(sums)[:, 3 * place : 3 * place + 3].T
-            found[id(one)] = ours / weight, theirs / weight
+            by_id[id(unit)] = ours / weight, theirs / weight
         for key, parts in roots.items():
             ours, theirs = (np.concatenate(side) for side in zip(*parts, strict=True))
-            found[key] = ours, theirs
-    return found
+            by_id[key] = ours, theirs
+    return by_id
 
 
 def _influence(units: np.ndarray, mean: float) -> np.ndarray:
@@ -126,13 +126,13 @@ def _interval(values: np.ndarray, coverage: float = 0.9) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _centred(found: float, again: np.ndarray) -> tuple[float, float] | None:
-    """(found over its spread, two-sided p): resamples as far from `found` as that is from zero."""
+def _centred(observed: float, again: np.ndarray) -> tuple[float, float] | None:
+    """(observed over its spread, two-sided p): resamples as far from `observed` as that is from zero."""
     spread = float(again.std())
     if not spread:
-        return (math.copysign(math.inf, found), 0.0) if found else None
-    as_far = np.abs(again - found) >= abs(found)
-    return found / spread, float((1 + as_far.sum()) / (1 + len(again)))
+        return (math.copysign(math.inf, observed), 0.0) if observed else None
+    as_far = np.abs(again - observed) >= abs(observed)
+    return observed / spread, float((1 + as_far.sum()) / (1 + len(again)))
 
 
 def overlap_in(frame: pl.DataFrame) -> int:
@@ -186,8 +186,8 @@ def share_p(apart: np.ndarray, hits: np.ndarray, rows: np.ndarray, overlap: int)
     blocks = np.maximum((rows > 0).sum(axis=0) / block_of(len(rows), overlap), 1.0)
     spread = np.nanstd(np.concatenate(again, axis=1), axis=1).max(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = 2 * student.sf(np.abs(apart) / (spread * np.sqrt(blocks / (blocks - 1))), blocks - 1)
-    return np.where(blocks < 2, 1.0, np.where(spread > 0, found, apart == 0))
+        p_values = 2 * student.sf(np.abs(apart) / (spread * np.sqrt(blocks / (blocks - 1))), blocks - 1)
+    return np.where(blocks < 2, 1.0, np.where(spread > 0, p_values, apart == 0))
 
 
 def block_of(count: int, overlap: int) -> int:
@@ -224,15 +224,15 @@ def resamples(count: int, overlap: int, seed: int = 0) -> Iterator[np.ndarray]:
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Holm's correction: all p values below a level are wrong together with at most that probability."""
-    found: dict[str, float] = {}
+    adjusted: dict[str, float] = {}
     least = 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
         least = max(least, min(1.0, (len(p_values) - rank) * p_values[name]))
-        found[name] = least
-    return found
+        adjusted[name] = least
+    return adjusted
 
 
-def corrected(found: Mapping[str, Difference]) -> dict[str, Difference]:
+def corrected(differences: Mapping[str, Difference]) -> dict[str, Difference]:
     """The same differences with `p_holm`, over all that have a p value, and their number."""
-    raised = holm({name: difference.p for name, difference in found.items() if difference.p is not None})
-    return {name: replace(one, p_holm=raised.get(name), tested=len(raised)) for name, one in found.items()}
+    raised = holm({name: difference.p for name, difference in differences.items() if difference.p is not None})
+    return {name: replace(difference, p_holm=raised.get(name), tested=len(raised)) for name, difference in differences.items()}

@@ -16,10 +16,10 @@ def summed(keys: pl.DataFrame, columns: Mapping[str, np.ndarray]) -> pl.DataFram
     """
     values, sizes, code = [], [], np.zeros(keys.height, np.int64)
     for key in keys.get_columns():
-        found, place = _coded(key)
-        code = np.where((place < 0) | (code < 0), -1, code * len(found) + place)
-        values.append(found)
-        sizes.append(len(found))
+        distinct, place = _coded(key)
+        code = np.where((place < 0) | (code < 0), -1, code * len(distinct) + place)
+        values.append(distinct)
+        sizes.append(len(distinct))
     if (code < 0).any():
         known = code >= 0
         code, columns = code[known], {name: column[known] for name, column in columns.items()}

@@ -59,8 +59,8 @@ class Local:
         kind, _, number = wanted.partition(":")
         known = kind in here and (not number or (kind == "cuda" and number.isdecimal()))
         if not known or not here[kind] or (number and int(number) >= torch.cuda.device_count()):
-            found = ", ".join(name for name, available in here.items() if available)
-            raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {found}")
+            names = ", ".join(name for name, available in here.items() if available)
+            raise UserError(f"LAGLINE_DEVICE={wanted}: there is no such device here; found: {names}")
         return wanted
 
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:

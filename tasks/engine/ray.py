@@ -89,15 +89,15 @@ class Ray:
     def device(self) -> str:
         """LAGLINE_DEVICE, or the best that a node has: cuda, cpu."""
         wanted = os.environ.get("LAGLINE_DEVICE", "").strip()
-        found = [name for name in ("cuda", "cpu") if self.pool().kinds(name)]
-        if wanted and wanted not in found:
-            raise UserError(f"LAGLINE_DEVICE={wanted}: no node of ray {self.address} has it; found: {', '.join(found)}")
-        return wanted or found[0]
+        kinds = [name for name in ("cuda", "cpu") if self.pool().kinds(name)]
+        if wanted and wanted not in kinds:
+            raise UserError(f"LAGLINE_DEVICE={wanted}: no node of ray {self.address} has it; found: {', '.join(kinds)}")
+        return wanted or kinds[0]
 
     def jobs(self, threads: int, device: str, resources: Resources = ANY) -> int:
         """As many as the nodes have room for; asks again if nodes have come or gone."""
         with self._lock:
-            if self._pool and {node.name for node in self._pool.nodes} != {one["NodeID"] for one in self._offering()}:
+            if self._pool and {node.name for node in self._pool.nodes} != {entry["NodeID"] for entry in self._offering()}:
                 self._pool = None
         needs = needs_of(threads, device, resources)
         count = slots(self._fitting(device, resources), needs)
@@ -119,14 +119,14 @@ class Ray:
 
     def round_trips(self) -> dict[str, float]:
         """Seconds to send 1 MB there and back, by node name."""
-        ray, found, content = _ray(), {}, np.zeros(1_000_000, np.uint8)
+        ray, seconds, content = _ray(), {}, np.zeros(1_000_000, np.uint8)
         for node in self.pool().nodes:
             there = ray.remote(lambda content: content).options(**self._at(node.name))
             ray.get(there.remote(b""))  # starts a worker
             started = time.perf_counter()
             ray.get(there.remote(content))
-            found[node.name] = time.perf_counter() - started
-        return found
+            seconds[node.name] = time.perf_counter() - started
+        return seconds
 
     @contextmanager
     def turn(self, home: Path, device: str, stop: threading.Event | None = None) -> Iterator[tuple[int, ...]]:
@@ -138,7 +138,7 @@ class Ray:
         took, self._took = self._took, []
         if not took:
             return None
-        work, way = median(one for one, _ in took), median(one for _, one in took)
+        work, way = median(seconds for seconds, _ in took), median(seconds for _, seconds in took)
         if work >= way:
             return None
         return f"a cluster is slower than LAGLINE_JOBS here: the median fit took {work:.1f} s, and {way:.1f} s on its way"
@@ -326,25 +326,25 @@ class Ray:
         """Every node that offers resources, as described by a task on it."""
         ray = _ray()
         asked, giving = [], self._offering()
-        for one in giving:
-            task = ray.remote(_question()).options(**self._at(one["NodeID"]))
-            asked.append(task.remote(bool(one["Resources"].get("GPU"))))
+        for entry in giving:
+            task = ray.remote(_question()).options(**self._at(entry["NodeID"]))
+            asked.append(task.remote(bool(entry["Resources"].get("GPU"))))
         if not giving:
             raise UserError(f"ray {self.address}: no node gives fits a core; start one with --num-cpus (docs/cluster.md)")
-        for one, answer in zip(giving, asked, strict=True):
+        for entry, answer in zip(giving, asked, strict=True):
             try:
                 facts: Facts = ray.get(answer, timeout=ASKING)
             except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
                 continue  # it has died in the meantime
             except ray.exceptions.RayError as error:
                 words = str(error).strip().splitlines()[-1]
-                raise UserError(f"ray {self.address}: node {one['NodeManagerAddress']} cannot run a fit: {words}") from None
-            yield node_of(one, facts, self.address)
+                raise UserError(f"ray {self.address}: node {entry['NodeManagerAddress']} cannot run a fit: {words}") from None
+            yield node_of(entry, facts, self.address)
 
     @staticmethod
     def _offering() -> list[Mapping[str, Any]]:
         """The live nodes that offer resources to fits, as Ray lists them."""
-        return [one for one in _ray().nodes() if one["Alive"] and {"CPU", "GPU"} & one["Resources"].keys()]
+        return [entry for entry in _ray().nodes() if entry["Alive"] and {"CPU", "GPU"} & entry["Resources"].keys()]
 
     @staticmethod
     def _at(node: str) -> dict[str, Any]:

@@ -62,9 +62,9 @@ def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
     return nodes
 
 
-def node_of(one: Mapping[str, Any], facts: Facts, address: str) -> Node:
+def node_of(entry: Mapping[str, Any], facts: Facts, address: str) -> Node:
     """A node of Ray's list with its answer.  Raises UserError for one whose fits would differ."""
-    where, has = f"ray {address}: node {one['NodeManagerAddress']}", one["Resources"]
+    where, has = f"ray {address}: node {entry['NodeManagerAddress']}", entry["Resources"]
     if facts.torch != torch.__version__:
         raise UserError(
             f"{where} has torch {facts.torch}, and this machine {torch.__version__}: install the same there (docs/cluster.md)"
@@ -72,8 +72,8 @@ def node_of(one: Mapping[str, Any], facts: Facts, address: str) -> Node:
     if facts.code != models_digest():
         raise UserError(f"{where} finds other code than this machine's in models/: take it off the path there")
     return Node(
-        name=one["NodeID"],
-        address=one["NodeManagerAddress"],
+        name=entry["NodeID"],
+        address=entry["NodeManagerAddress"],
         cpus=has.get("CPU", 0.0),
         gpus=has.get("GPU", 0.0),
         memory=int(has.get("memory", 0)),

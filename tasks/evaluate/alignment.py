@@ -70,13 +70,13 @@ def find_shift(params: WindowParams, frequency: Frequency, rule: Rule, forward_f
     panel = Panel.open(write_panel(frame.lazy(), params, frequency, forward_fill, folder))
     split = Split("rows", params.ahead + 8, params.ahead + 8)
     scaling = fit_scaling(panel, params, split, rule.per, rule.method, rule.target)
-    categories = {name: len(found) for name, found in panel.categories.items()}
+    categories = {name: len(values) for name, values in panel.categories.items()}
     stub = Forecaster(Successor(params, scaling, rule), params, scaling, rule.window, rule.target, categories).eval()
     windows = Windows(panel, params, origin_rows(panel, params, split, "test", 1))
-    found = forecast_frame(panel, windows, forecast(stub, windows), "stub").with_columns(
+    forecasts = forecast_frame(panel, windows, forecast(stub, windows), "stub").with_columns(
         ahead=frequency.position(pl.col("ds"), pl.col("cutoff")), at=frequency.position(pl.col("ds"), pl.lit(first))
     )
-    wrong = found.filter(
+    wrong = forecasts.filter(
         ((pl.col("stub") - pl.col("at")).abs() > STEP)
         | (pl.col("y") != pl.col("at"))
         | (pl.col("ahead") != params.gap + pl.col("step"))

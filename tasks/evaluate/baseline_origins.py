@@ -117,9 +117,9 @@ def _most_origins(name: str, past: Origins, run: RunParams) -> int:
     return _allowed(limits.price(evaluation.season) * rows.sum())
 
 
-def _allowed(one: float) -> int:
-    """How many origins `auto` allows, at `one` milliseconds each."""
-    return max(int(ALLOWED / one), min(ORIGINS, int(ALLOWED_FEW / one)))
+def _allowed(milliseconds: float) -> int:
+    """How many origins `auto` allows, at `milliseconds` each."""
+    return max(int(ALLOWED / milliseconds), min(ORIGINS, int(ALLOWED_FEW / milliseconds)))
 
 
 def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run: RunParams) -> np.ndarray:
@@ -139,18 +139,18 @@ def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run:
 def with_whole_members(variants: Mapping[str, VariantParams], run: RunParams, data: Data) -> dict[str, VariantParams]:
     """The variants, with greedy ensembles stripped of baselines that are fitted at some origins only: their
     mean would differ between origins."""
-    left_out = _thinned(run, data) if any(one.greedy for one in variants.values()) else ()
+    left_out = _thinned(run, data) if any(variant.greedy for variant in variants.values()) else ()
 
-    def whole(one: VariantParams) -> VariantParams:
-        members = tuple(member for member in one.members if member.variant not in left_out)
-        return one.model_copy(update={"members": members}) if one.greedy else one
+    def whole(variant: VariantParams) -> VariantParams:
+        members = tuple(member for member in variant.members if member.variant not in left_out)
+        return variant.model_copy(update={"members": members}) if variant.greedy else variant
 
-    return {name: whole(one) for name, one in variants.items()}
+    return {name: whole(variant) for name, variant in variants.items()}
 
 
 def _thinned(run: RunParams, data: Data) -> set[str]:
     """The baselines that are not fitted at all origins of a split."""
-    found, evaluation = set[str](), run.evaluation
+    thinned, evaluation = set[str](), run.evaluation
     for fold, split in [*((fold, "validation") for fold in data.folds), (data, "test")]:
         origins = origin_rows(fold.panel, fold.windows, fold.split, split, evaluation.stride)
         if not len(origins):
@@ -159,8 +159,8 @@ def _thinned(run: RunParams, data: Data) -> set[str]:
         cutoffs = len(np.unique(_groups(past)))
         for name in _fitted(run):
             if evaluation.season > FITTED[name].longest or _most_origins(name, past, run) < cutoffs:
-                found.add(name)
-    return found
+                thinned.add(name)
+    return thinned
 
 
 def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float]:
@@ -168,19 +168,19 @@ def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float
 
     `rows`: of each series; `origins`: of each in a split.
     """
-    evaluation, found, ranges = run.evaluation, [], run.split.folds + 1
+    evaluation, seconds, ranges = run.evaluation, [], run.split.folds + 1
     for name in _fitted(run):
         limits, season = FITTED[name], evaluation.season
         if season > limits.longest:
             continue
         kept = arguments_of(name, season).rows or rows.max()
         all_rows = (np.minimum(rows, kept) + run.windows.gap + run.windows.horizon).sum()
-        one = limits.price(season) * float(all_rows) / 1000
+        per_origin = limits.price(season) * float(all_rows) / 1000
         if evaluation.baseline_origins != "auto":
-            found.append(ranges * one * min(evaluation.baseline_origins, origins))
-        elif (most := _allowed(1000 * one)) >= min(ORIGINS_LEAST, origins):
-            found.append(ranges * one * min(most, origins))
-    return found
+            seconds.append(ranges * per_origin * min(evaluation.baseline_origins, origins))
+        elif (most := _allowed(1000 * per_origin)) >= min(ORIGINS_LEAST, origins):
+            seconds.append(ranges * per_origin * min(most, origins))
+    return seconds
 
 
 def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
@@ -189,9 +189,9 @@ def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
     `rows`: of each series; `origins`: of both splits together.
     """
     ahead = job.windows.gap + job.windows.horizon
-    fitted = [one for one in job.baselines if one.family in FITTED]
-    prices = (FITTED[one.family].price(one.network["season"]) for one in fitted)
-    lengths = (np.minimum(rows, one.network["rows"]).mean() + ahead for one in fitted)
+    fitted = [baseline for baseline in job.baselines if baseline.family in FITTED]
+    prices = (FITTED[baseline.family].price(baseline.network["season"]) for baseline in fitted)
+    lengths = (np.minimum(rows, baseline.network["rows"]).mean() + ahead for baseline in fitted)
     return float(sum(price * length * origins / 1000 for price, length in zip(prices, lengths, strict=True)))
 
 

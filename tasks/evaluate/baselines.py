@@ -57,16 +57,16 @@ def write_baselines(run: RunParams, data: Data, folder: Path, progress: Progress
     if not names:
         return Baselines({split: {} for split in EVALUATED}, {})
     work = {split: _Work.of(targets_of(data, split, run.evaluation.stride), run) for split in EVALUATED}
-    done, total = itertools.count(1), sum(one.fits for one in work.values())
+    done, total = itertools.count(1), sum(split_work.fits for split_work in work.values())
 
     def count_fit(name: str) -> None:
         if progress is not None:
             progress(name, next(done), total)
 
     files: dict[str, Mapping[str, Path]] = {}
-    for split, one in work.items():
+    for split, split_work in work.items():
         path = folder / f"{names[0]}-{split}.parquet"
-        write_blocks((frame.select(*KEYS, *names) for frame in one.frames(count_fit)), path)
+        write_blocks((frame.select(*KEYS, *names) for frame in split_work.frames(count_fit)), path)
         files[split] = dict.fromkeys(names, path)
     return Baselines(files, work["test"].notes(), dict.fromkeys(names, (began, _now())), work["validation"].errors())
 
@@ -96,7 +96,7 @@ class _Work:
     @property
     def fits(self) -> int:
         """The number of Theta and AutoETS fits."""
-        return sum(int(one.tried.sum()) for fold in self.chosen for name, one in fold.items() if name in FITTED)
+        return sum(int(chosen.tried.sum()) for fold in self.chosen for name, chosen in fold.items() if name in FITTED)
 
     def frames(self, count_fit: Callable[[str], None]) -> Iterator[pl.DataFrame]:
         """The forecast frame of each block."""
@@ -119,7 +119,7 @@ class _Work:
     def errors(self) -> dict[str, list[float | None]]:
         """The MAE of each baseline in each fold."""
         rows = enumerate(self.run.evaluation.baselines)
-        return {name: [one[0] / one[1] if one[1] else None for one in self.sums[:, place].tolist()] for place, name in rows}
+        return {name: [sums[0] / sums[1] if sums[1] else None for sums in self.sums[:, place].tolist()] for place, name in rows}
 
     def notes(self) -> dict[str, str]:
         """Notes on baselines that left something out in the last fold."""
@@ -127,10 +127,10 @@ class _Work:
         return _notes({name: (self.chosen[-1][name], self.sums[-1, place, 2:]) for place, name in enumerate(names)})
 
 
-def _notes(found: Mapping[str, tuple[Chosen, np.ndarray]]) -> dict[str, str]:
+def _notes(by_name: Mapping[str, tuple[Chosen, np.ndarray]]) -> dict[str, str]:
     """Notes on baselines that left something out: origins, and series without forecasts."""
     notes = {}
-    for name, (chosen, (series, lacking)) in found.items():
+    for name, (chosen, (series, lacking)) in by_name.items():
         part = f"{lacking:.0f} of {series:.0f} series lack forecasts" if name in FITTED and lacking else ""
         notes[name] = "; ".join(filter(None, (chosen.note, part)))
     return {name: note for name, note in notes.items() if note}
@@ -170,7 +170,7 @@ def baselines_at(panel: Panel, origins: np.ndarray, run: RunParams) -> Iterator[
 
 def _forecasts(past: Origins, run: RunParams, progress: Progress | None = None) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """[origins, horizon] of every baseline of a run, and notes on them."""
-    columns, found = {}, {}
+    columns, by_name = {}, {}
     for name, chosen in choices(past, run).items():
         done, total = itertools.count(1), int(chosen.tried.sum())
 
@@ -179,8 +179,8 @@ def _forecasts(past: Origins, run: RunParams, progress: Progress | None = None) 
                 progress(name, next(done), total)
 
         columns[name] = _forecast(name, past, run, chosen.tried, count_fit)
-        found[name] = (chosen, _lacking(columns[name], past.start, chosen.tried))
-    return columns, _notes(found)
+        by_name[name] = (chosen, _lacking(columns[name], past.start, chosen.tried))
+    return columns, _notes(by_name)
 
 
 def only_naive(run: RunParams) -> RunParams:

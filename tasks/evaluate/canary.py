@@ -58,8 +58,8 @@ class Pipeline:
 
     def fit_scaling(self, panel: Panel) -> list[Tensor]:
         """Every scaling of the run, fitted again."""
-        own = (fit_scaling(panel, self.params, self.split, rule.per, rule.method, rule.target) for rule in self.rules)
-        return [part for scaling in own for part in scaling]
+        scalings = (fit_scaling(panel, self.params, self.split, rule.per, rule.method, rule.target) for rule in self.rules)
+        return [part for scaling in scalings for part in scaling]
 
 
 def find_leak(frame: pl.LazyFrame, ids: Sequence[str], pipeline: Pipeline) -> str | None:
@@ -149,8 +149,8 @@ def _changed(before: Windows, panel: Panel, pipeline: Pipeline) -> str | None:
             return f"the forecast of {label}"
     origins = before.origins.numpy()
     for label, job in pipeline.mixed.items():
-        found = (torch.from_numpy(baseline_forecasts(job, table, origins)) for table in (before.panel, panel))
-        if not _same(*found):
+        forecasts = (torch.from_numpy(baseline_forecasts(job, table, origins)) for table in (before.panel, panel))
+        if not _same(*forecasts):
             return f"the forecast of {label}, of its baselines,"
     return None
 
@@ -180,9 +180,9 @@ def try_canary(frame: pl.LazyFrame, run: RunParams, data: Data, fits: Sequence[F
     if data.earlier:  # read the table only once
         frame = _rows_tried(frame, data.panel.ids).lazy()
     for number, split in enumerate((data.split, *data.earlier)):
-        own = [fit for fit in fits if fit.finished and fit.job.split == split]
-        forecasters = {fit.label: load_model(fit.job, fit.folder) for fit in own}
-        mixed = {fit.label: fit.job for fit in own if fit.job.baselines}
+        split_fits = [fit for fit in fits if fit.finished and fit.job.split == split]
+        forecasters = {fit.label: load_model(fit.job, fit.folder) for fit in split_fits}
+        mixed = {fit.label: fit.job for fit in split_fits if fit.job.baselines}
         tried = "validation" if number else "test"
         leak = find_leak(frame, data.panel.ids, Pipeline(build, params, split, forecasters, rules, mixed, tried))
         if leak:

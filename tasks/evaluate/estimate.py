@@ -45,7 +45,10 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
     work, rows = _last_work(data, sizes), np.diff(data.panel.offsets)
     baselines = fitted_seconds(run, rows, -(-max(windows[1:]) // max(len(rows), 1)))
     earlier = zip(data.earlier, sizes.earlier, strict=True)
-    works = {split: replace(work, train=one["train"], validation=one["validation"], test=one["test"]) for split, one in earlier}
+    works = {
+        split: replace(work, train=fold_counts["train"], validation=fold_counts["validation"], test=fold_counts["test"])
+        for split, fold_counts in earlier
+    }
     least, most = (_by_the_clock([*_every_fit(fits, work, early, rows, works), *baselines], jobs) for early in (True, False))
     batch = counts.batch_bytes + training.batch_size * work.samples * HIDDEN
     frames = 8 * FRAMES * min(run.windows.horizon * max(windows[1:]), ROWS) + 8 * NUMBERS * max(windows[1:])
@@ -70,7 +73,7 @@ def _every_fit(
     """Core seconds of every fit and every network of an ensemble, each once, and of every ensemble, which
     runs its baselines.  `early`: if patience ends them at once.  `rows`: of each series.  `earlier`: work of
     earlier folds."""
-    found: dict[tuple[str, int, Split | None], float] = {}
+    by_fit: dict[tuple[str, int, Split | None], float] = {}
     works = {fit.label: (earlier or {}).get(fit.job.split, last) if fit.job.split else last for fit in fits}
     for fit in fits:
         work = works[fit.label]
@@ -81,10 +84,10 @@ def _every_fit(
                 epochs = min(epochs, -(-training.max_steps * training.batch_size // max(work.train, 1)))
             skip = job.network.get("skip")
             seconds = fit_seconds(cost_of(training.variant), work, epochs, training.batch_size, skip)
-            found[training.variant, training.seed, job.split] = min(seconds, START + (training.max_seconds or seconds))
+            by_fit[training.variant, training.seed, job.split] = min(seconds, START + (training.max_seconds or seconds))
     origins = {label: work.validation + work.test for label, work in works.items()}
     ensembles = (START + member_seconds(fit.job, rows, origins[fit.label]) for fit in fits if fit.job.members)
-    return [*found.values(), *ensembles]
+    return [*by_fit.values(), *ensembles]
 
 
 def _by_the_clock(seconds: Sequence[float], jobs: int) -> float:

@@ -22,7 +22,9 @@ def join_folds(fits: Sequence[Fit]) -> list[Fit]:
 
 
 def _joined(fit: Fit, earlier: Sequence[Fit]) -> Fit:
-    ordered = sorted(earlier, key=lambda one: one.planned.fold)
+    ordered = sorted(earlier, key=lambda each_fit: each_fit.planned.fold)
     path = fit.folder / "validation-folds.parquet"
-    write_blocks((block for one in (*ordered, fit) if one.validation for block in blocks_of(one.validation)), path)
+    write_blocks(
+        (block for each_fit in (*ordered, fit) if each_fit.validation for block in blocks_of(each_fit.validation)), path
+    )
     return replace(fit, validation=path, earlier=tuple(ordered))

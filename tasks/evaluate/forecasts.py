@@ -66,11 +66,17 @@ def origin_frame(panel: Panel, params: WindowParams, origins: np.ndarray) -> pl.
 
 
 def write_forecasts(
-    path: Path, panel: Panel, windows: Windows, name: str, points: np.ndarray, levels: Sequence[float], own: np.ndarray
+    path: Path,
+    panel: Panel,
+    windows: Windows,
+    name: str,
+    points: np.ndarray,
+    levels: Sequence[float],
+    own_quantiles: np.ndarray,
 ) -> None:
     """Writes the forecast frame of one model to a file, ROWS rows at a time.
 
-    `points` [windows, horizon]; `own` [windows, horizon, Q]: its own quantiles at `levels` [Q], less points.
+    `points` [windows, horizon]; `own_quantiles` [windows, horizon, Q] at `levels` [Q], less points.
     """
     some = max(ROWS // windows.params.horizon, 1)
     with placed(path) as partial, ExitStack() as opened:
@@ -78,7 +84,7 @@ def write_forecasts(
         for start in range(0, max(len(points), 1), some):
             part = slice(start, start + some)
             frame = forecast_frame(panel, windows.at(windows.origins[part].cpu().numpy()), points[part], name)
-            quantiles = own[part].reshape(frame.height, len(levels))
+            quantiles = own_quantiles[part].reshape(frame.height, len(levels))
             frame = frame.with_columns(pl.Series(own_column(name, level), quantiles[:, at]) for at, level in enumerate(levels))
             table = frame.to_arrow()
             writer = writer or opened.enter_context(pq.ParquetWriter(partial, table.schema, compression="zstd"))
@@ -103,6 +109,6 @@ def evaluate_variant(fit: Fit, panel: Panel) -> Fit:
     name, levels = fit.planned.first or fit.label, fit.evaluated.quantiles
     for split, windows in windows_of(fit.job, panel, EVALUATED).items():
         points = np.load(fit.folder / f"{split}.npy", mmap_mode="r")
-        own = np.load(fit.folder / quantiles_file(split), mmap_mode="r") if levels else np.empty((*points.shape, 0))
-        write_forecasts(fit.folder / f"{split}.parquet", panel, windows, name, points, levels, own)
+        own_quantiles = np.load(fit.folder / quantiles_file(split), mmap_mode="r") if levels else np.empty((*points.shape, 0))
+        write_forecasts(fit.folder / f"{split}.parquet", panel, windows, name, points, levels, own_quantiles)
     return replace(fit, validation=fit.folder / "validation.parquet", test=fit.folder / "test.parquet")

@@ -55,14 +55,14 @@ class Outcome(NamedTuple):
     @classmethod
     def gathered(cls, parts: Iterable["Outcome"], most: int) -> "Outcome":
         """Concatenates parts (at least one) of at most `most` rows in all, without a second copy of them."""
-        found, done = list[np.ndarray | None](), 0
+        wholes, done = list[np.ndarray | None](), 0
         for part in parts:
-            found = found or [None if one is None else np.empty((most, *one.shape[1:]), one.dtype) for one in part]
-            for whole, one in zip(found, part, strict=True):
-                if whole is not None and one is not None:
-                    whole[done : done + len(one)] = one
+            wholes = wholes or [None if array is None else np.empty((most, *array.shape[1:]), array.dtype) for array in part]
+            for whole, array in zip(wholes, part, strict=True):
+                if whole is not None and array is not None:
+                    whole[done : done + len(array)] = array
             done += len(part.y)
-        return cls._make(None if one is None else one[:done] for one in found)
+        return cls._make(None if array is None else array[:done] for array in wholes)
 
 
 @dataclass(frozen=True)
@@ -149,12 +149,12 @@ class Forecasts:
     def outcomes(self, model: str, levels: Sequence[float]) -> Iterator[Outcome]:
         """The forecasts and actuals of a model in blocks, with its own quantiles at `levels`, if it has all."""
         names = [own_column(model, level) for level in levels]
-        own = names if names and {*names} <= {*pq.read_schema(self.sources[model]).names} else []
-        with pq.ParquetFile(self.path) as file, _Rows(self.sources[model], own) as beside:
+        own_names = names if names and {*names} <= {*pq.read_schema(self.sources[model]).names} else []
+        with pq.ParquetFile(self.path) as file, _Rows(self.sources[model], own_names) as beside:
             for number, fold in enumerate(self.fold_of_each(file)):
                 part = pl.DataFrame(file.read_row_group(number, columns=["unique_id", "cutoff", "y", model]))
                 y, point = (part[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in ("y", model))
-                moved = beside.take(part.height).to_numpy() + point[:, None] if own else None
+                moved = beside.take(part.height).to_numpy() + point[:, None] if own_names else None
                 series, step = numbers_of(part["unique_id"], self.ids), np.arange(part.height) % self.horizon
                 of = np.full(part.height, fold) if self.folds else None
                 yield Outcome(y, point, step, series, part["cutoff"].to_physical().to_numpy(), moved, of)
@@ -195,8 +195,8 @@ class _Rows:
         """The next rows; fewer at the end of the file."""
         while self.left.num_rows < rows and (batch := next(self.batches, None)) is not None:
             self.left = pa.concat_tables([self.left, pa.Table.from_batches([batch])])
-        found, self.left = self.left.slice(0, rows), self.left.slice(rows)
-        return pl.DataFrame(found).select(self.columns)
+        taken, self.left = self.left.slice(0, rows), self.left.slice(rows)
+        return pl.DataFrame(taken).select(self.columns)
 
     @property
     def rows(self) -> int:
@@ -265,9 +265,9 @@ def with_intervals(
     The frame holds the model's own quantiles in columns named by `own_column` after an underscore.  `units`:
     per row, if not those of its series.
     """
-    own = [OWN + own_column(model, level) for level in calibration.levels]
+    own_names = [OWN + own_column(model, level) for level in calibration.levels]
     point = frame[model].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    given = frame.select(own).to_numpy() + point[:, None] if {*own} <= {*frame.columns} else None
+    given = frame.select(own_names).to_numpy() + point[:, None] if {*own_names} <= {*frame.columns} else None
     series, step = numbers_of(frame["unique_id"], ids), frame["step"].to_numpy() - 1
     every = calibration.quantiles(point, step, series, given, units)
     asked = calibration.asked(every, point, [end for level in levels for end in ends_of(level)], bounds)
@@ -284,16 +284,20 @@ def targets_of(data: Data, split: str, stride: int) -> Targets:
 
 def _own_columns(sources: Mapping[str, Path], calibrations: Mapping[str, Calibration]) -> dict[str, Path]:
     """The own-quantile columns that calibrations need, named with an underscore, and the file of each."""
-    needed = {model: [own_column(model, level) for level in one.levels] for model, one in calibrations.items() if one.own}
+    needed = {
+        model: [own_column(model, level) for level in calibration.levels]
+        for model, calibration in calibrations.items()
+        if calibration.own
+    }
     return {OWN + name: sources[model] for model, names in needed.items() for name in names}
 
 
 def _joined(
-    targets: Iterable[pl.DataFrame], sources: Mapping[str, Path], own: Mapping[str, Path], opened: ExitStack
+    targets: Iterable[pl.DataFrame], sources: Mapping[str, Path], own_sources: Mapping[str, Path], opened: ExitStack
 ) -> Iterator[pl.DataFrame]:
     """The blocks of the targets with every model's column, and some own quantiles."""
     columns: dict[Path, list[str]] = {}
-    for name, path in {**sources, **own}.items():
+    for name, path in {**sources, **own_sources}.items():
         columns.setdefault(path, []).append(name)
     files = {
         path: opened.enter_context(_Rows(path, [*SAME, *(name.removeprefix(OWN) for name in names)]))
@@ -302,13 +306,13 @@ def _joined(
     done = 0
     for block in targets:
         for path, names in columns.items():
-            found = files[path].take(block.height)
-            if not found.select(SAME).equals(block.select(SAME)):
+            taken = files[path].take(block.height)
+            if not taken.select(SAME).equals(block.select(SAME)):
                 raise ValueError(OTHER.format(path))
-            some = (found[name.removeprefix(OWN)].cast(pl.Float64).alias(name) for name in names)
+            some = (taken[name.removeprefix(OWN)].cast(pl.Float64).alias(name) for name in names)
             block = block.with_columns(some)
         done += block.height
-        yield block.select(pl.exclude(*sources, *own), *sources, *own)
+        yield block.select(pl.exclude(*sources, *own_sources), *sources, *own_sources)
     for path, file in files.items():
         if file.rows != done:
             raise ValueError(OTHER.format(path))

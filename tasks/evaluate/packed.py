@@ -27,7 +27,7 @@ def is_narrow(panel: Panel, naive: Mapping[str, float], bounds: Bounds = NO_BOUN
     `naive`: in-sample errors of series that have one.  A series without, or with an error of 0, needs values
     that 32 bits hold exactly, and so do `bounds`, which no rounded forecast may pass.
     """
-    if any(one is not None and float(np.float32(one)) != one for one in (bounds.lowest, bounds.highest)):
+    if any(bound is not None and float(np.float32(bound)) != bound for bound in (bounds.lowest, bounds.highest)):
         return False
     errors, first = np.array([naive.get(name, 0.0) for name in panel.ids]), 0
     while first < len(panel.ids):
@@ -44,7 +44,7 @@ def _holds(y: np.ndarray, starts: np.ndarray, errors: np.ndarray) -> bool:
     y = np.nan_to_num(y, nan=0.0)
     if (np.abs(y) > np.finfo(np.float32).max).any():
         return False
-    level, lost = (np.maximum.reduceat(one, starts) for one in (np.abs(y), np.abs(y - y.astype(np.float32))))
+    level, lost = (np.maximum.reduceat(values, starts) for values in (np.abs(y), np.abs(y - y.astype(np.float32))))
     rounding = np.spacing(level.astype(np.float32)).astype(np.float64) / 2
     return bool(((rounding < SHARE * errors) | ((errors == 0) & (lost == 0))).all())
 

@@ -23,13 +23,13 @@ from tasks.train.kind import Kind
 def refit_splits(run: RunParams, data: Data) -> list[Split]:
     """The borders of each refit, oldest first; empty without `evaluation.refit` or test origins."""
     every, stride = run.evaluation.refit, run.evaluation.stride
-    found: list[Split] = []
+    splits: list[Split] = []
     while every:
-        moved = _moved(data.split, (len(found) + 1) * every * stride, Frequency.of(data.panel.facts))
+        moved = _moved(data.split, (len(splits) + 1) * every * stride, Frequency.of(data.panel.facts))
         if (moved.by == "rows" and moved.test < 1) or not len(origin_rows(data.panel, data.windows, moved, "test", stride)):
             break
-        found.append(moved)
-    return found
+        splits.append(moved)
+    return splits
 
 
 def _moved(split: Split, rows: int, frequency: Frequency) -> Split:
@@ -59,7 +59,7 @@ def with_repeats(fits: Sequence[Fit], kind: Kind, join: Callable[[Fit, Sequence[
     def whole(fit: Fit, again: Sequence[Fit]) -> Fit:
         if not fit.finished or not again:
             return fit
-        failed = next((one for one in again if not one.finished), None)
+        failed = next((repeat for repeat in again if not repeat.finished), None)
         return join(fit, again) if failed is None else fit.failed(f"{failed.label}: {failed.result.reason}")
 
     return [whole(fit, repeats.get(fit.label, [])) for fit in fits if fit.planned.kind is not kind]
@@ -67,23 +67,25 @@ def with_repeats(fits: Sequence[Fit], kind: Kind, join: Callable[[Fit, Sequence[
 
 def _joined(fit: Fit, again: Sequence[Fit]) -> Fit:
     path = fit.folder / "test-refitted.parquet"
-    write_blocks(newest([one.test for one in (fit, *again) if one.test], fit.label), path)
+    write_blocks(newest([each_fit.test for each_fit in (fit, *again) if each_fit.test], fit.label), path)
     return replace(fit, test=path)
 
 
 def newest(files: Sequence[Path], label: str) -> Iterator[pl.DataFrame]:
     """The rows of the first file, in blocks, each with the forecast of the last file that has its origin, and
     with its own quantiles if all files have them.  All files are sorted by series and cutoff."""
-    own = own_columns(pl.read_parquet_schema(files[0]), label)
-    if not all({*own} <= {*pl.read_parquet_schema(file)} for file in files):
-        own = []
-    later = [_Later(blocks_of(file, [*KEYS, label, *own])) for file in files[1:]]
-    for frame in blocks_of(files[0], [*KEYS, "y", label, *own]):
-        for one in later:
-            rows = one.upto(frame).rename({name: f"_{name}" for name in (label, *own)})
+    own_names = own_columns(pl.read_parquet_schema(files[0]), label)
+    if not all({*own_names} <= {*pl.read_parquet_schema(file)} for file in files):
+        own_names = []
+    later = [_Later(blocks_of(file, [*KEYS, label, *own_names])) for file in files[1:]]
+    for frame in blocks_of(files[0], [*KEYS, "y", label, *own_names]):
+        for reader in later:
+            rows = reader.upto(frame).rename({name: f"_{name}" for name in (label, *own_names)})
             joined = frame.join(rows, on=KEYS, how="left", maintain_order="left")
             there = pl.col(f"_{label}").is_not_null()
-            chosen = (pl.when(there).then(pl.col(f"_{name}")).otherwise(pl.col(name)).alias(name) for name in (label, *own))
+            chosen = (
+                pl.when(there).then(pl.col(f"_{name}")).otherwise(pl.col(name)).alias(name) for name in (label, *own_names)
+            )
             frame = joined.with_columns(chosen).select(frame.columns)
         yield frame
 
@@ -96,15 +98,15 @@ class _Later:
 
     def upto(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The rows up to the last row of a frame that were not handed out before."""
-        found, keys = [self.left.clear()], ("unique_id", "cutoff", "step")
+        parts, keys = [self.left.clear()], ("unique_id", "cutoff", "step")
         for last in frame.select(keys).tail(1).rows():
             while True:
                 series, cutoff, step = (pl.col(name) for name in keys)
                 early = (cutoff < last[1]) | ((cutoff == last[1]) & (step <= last[2]))
                 some = self.left.filter((series < last[0]) | ((series == last[0]) & early))
-                found.append(some)
+                parts.append(some)
                 self.left = self.left.slice(some.height)
                 if self.left.height or (more := next(self.blocks, None)) is None:
                     break
                 self.left = more
-        return pl.concat(found)
+        return pl.concat(parts)

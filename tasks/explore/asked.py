@@ -91,12 +91,12 @@ class Asked:
 
 def _named(words: Sequence[str | None], known: Sequence[str], option: str) -> tuple[str, ...]:
     """Each word as a column, or split at commas into columns."""
-    found: list[str] = []
+    columns: list[str] = []
     for word in filter(None, words):
         parts = [word] if word in known else [part.strip() for part in word.split(",")]
         for part in parts:
             if part not in known:
                 hint = did_you_mean(part, known)
                 raise UserError(f"{option} {word}: there is no column {part!r}; columns found: {listed(list(known))}{hint}")
-            found.append(part)
-    return tuple(found)
+            columns.append(part)
+    return tuple(columns)

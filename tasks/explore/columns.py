@@ -55,24 +55,24 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     names = list(first.columns)
     rows = pl.concat([table.rows.select(map(column, names)) for table in tables], how="vertical_relaxed")
     schema = rows.collect_schema()
-    facts = collect(
+    summary = collect(
         rows.select(pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _facts(i, name, schema, first.csv))),
         first.name,
     )
-    found = facts.row(0, named=True)
-    if not found["rows"]:
+    figures = summary.row(0, named=True)
+    if not figures["rows"]:
         raise UserError(f"{first.name}: a header and no rows; give a table with rows")
     head = collect(rows.head(TRIED), first.name)
     columns = []
     for i, name in enumerate(names):
-        counts = {fact: found[f"{fact}:{i}"] for fact in ("filled", "numbers", "whole", "truths", "distinct")}
-        empty = 1 - counts["filled"] / found["rows"]
+        counts = {fact: figures[f"{fact}:{i}"] for fact in ("filled", "numbers", "whole", "truths", "distinct")}
+        empty = 1 - counts["filled"] / figures["rows"]
         kind, whole = _kind(schema[name], counts, head[name].alias("cells")), 0 < counts["numbers"] == counts["whole"]
-        low, high, truths = found[f"low:{i}"], found[f"high:{i}"], counts["filled"] == counts["truths"] > 0
+        low, high, truths = figures[f"low:{i}"], figures[f"high:{i}"], counts["filled"] == counts["truths"] > 0
         if truths:
             low, high, whole = 0.0, 1.0, True
         columns.append(Column(name, kind, empty, counts["distinct"], low, high, whole))
-    return columns, found["rows"]
+    return columns, figures["rows"]
 
 
 def _facts(i: int, name: str, schema: pl.Schema, csv: CsvParams) -> list[pl.Expr]:
@@ -94,16 +94,16 @@ def _facts(i: int, name: str, schema: pl.Schema, csv: CsvParams) -> list[pl.Expr
     ]
 
 
-def _kind(dtype: pl.DataType, found: dict[str, int], head: pl.Series) -> Kind:
-    if not found["filled"]:
+def _kind(dtype: pl.DataType, counts: dict[str, int], head: pl.Series) -> Kind:
+    if not counts["filled"]:
         return "empty"
     if isinstance(dtype, pl.Datetime) or dtype == pl.Date:
         return "time"
     if dtype in (pl.String, pl.Categorical, pl.Enum):
-        if found["truths"] == found["filled"]:
+        if counts["truths"] == counts["filled"]:
             return "whole"
-        if found["numbers"] == found["filled"]:
-            return "whole" if found["whole"] == found["filled"] else "number"
+        if counts["numbers"] == counts["filled"]:
+            return "whole" if counts["whole"] == counts["filled"] else "number"
         text = head.cast(pl.String).drop_nulls()
         times = text.to_frame("t").select(parse_time(pl.col("t"))).to_series() if len(text) else text
         return "time" if len(times) and not times.null_count() else "text"
@@ -115,7 +115,7 @@ def _kind(dtype: pl.DataType, found: dict[str, int], head: pl.Series) -> Kind:
 def sorted_by_name(columns: Sequence[Column], hints: Sequence[str]) -> list[Column]:
     """The columns sorted by name: those that equal a hint first, then those that contain one."""
     order = by_name([c.name for c in columns], hints)
-    return sorted(columns, key=lambda one: order.index(one.name))
+    return sorted(columns, key=lambda c: order.index(c.name))
 
 
 def ids_of(
@@ -149,7 +149,7 @@ def ids_of(
     guessed = (keys for size in (1, 2) for keys in combinations([*named[:4], *others[:6]], size))
     for keys in (*sure, *guessed):
         if clear(keys) and (set(keys) <= set(named) or twice.fills(keys)):
-            return tuple(one.name for one in columns if one.name in keys)
+            return tuple(c.name for c in columns if c.name in keys)
     if not named:
         raise UserError(
             why(())

@@ -49,7 +49,10 @@ class Work:
 @cache
 def costs() -> dict[str, Cost]:
     """Variant -> its cost."""
-    return {name: Cost(**one) for name, one in read_yaml(PARAMS / "rules" / "costs.yaml", "params/rules/costs.yaml")[0].items()}
+    return {
+        name: Cost(**values)
+        for name, values in read_yaml(PARAMS / "rules" / "costs.yaml", "params/rules/costs.yaml")[0].items()
+    }
 
 
 def cost_of(variant: str) -> Cost:

@@ -23,12 +23,12 @@ def row_numbers(
     None of `spoken`, and none at all unless another column holds numbers that vary.
     """
     may = [c for c in columns if c.kind == "whole" and c.name not in (*spoken, *ids) and not c.null_share]
-    found = [c.name for c in may if WRITTEN.fullmatch(c.name.strip())]
-    first = [c.name for c in may if c.low in (0, 1) and c.distinct > 2 and c.name not in found and not c.switch]
+    counters = [c.name for c in may if WRITTEN.fullmatch(c.name.strip())]
+    first = [c.name for c in may if c.low in (0, 1) and c.distinct > 2 and c.name not in counters and not c.switch]
     if first and rows >= FEWEST:
-        found += _counting(tables, first, rows, ids)
-    others = [c for c in columns if c.number and c.distinct > 1 and c.name not in (*found, *spoken, *ids)]
-    return found if others else []
+        counters += _counting(tables, first, rows, ids)
+    others = [c for c in columns if c.number and c.distinct > 1 and c.name not in (*counters, *spoken, *ids)]
+    return counters if others else []
 
 
 def _counting(tables: Sequence[Table], names: Sequence[str], rows: int, ids: Sequence[str]) -> list[str]:
@@ -38,7 +38,7 @@ def _counting(tables: Sequence[Table], names: Sequence[str], rows: int, ids: Seq
     whole = pl.concat(every, how="vertical_relaxed")
     parts = [whole.select(_counts(i) for i in numbers)]
     if len(tables) > 1:
-        parts.append(pl.concat([one.select(_counts(i) for i in numbers) for one in every]).select(pl.all().all()))
+        parts.append(pl.concat([frame.select(_counts(i) for i in numbers) for frame in every]).select(pl.all().all()))
     if ids:
         keys = {f"id{k}": column(name) for k, name in enumerate(ids)}
         series = whole.select(*(pl.col(i) for i in numbers), **keys).group_by(list(keys)).agg(_counts(i) for i in numbers)

@@ -129,16 +129,16 @@ class Draft:
             "d": "weekday, month",
             "bd": "weekday, month",
         }
-        found = names.get(unit, "month")
+        features = names.get(unit, "month")
         if unit in ("s", "m", "h") and self.grid.days >= NEARLY_A_YEAR:
-            found = "hour, weekday, yearday"
+            features = "hour, weekday, yearday"
         if unit in ("d", "bd") and 365 in self.seasons:
-            found = "weekday, yearday"
+            features = "weekday, yearday"
         if unit == "y":
             return
-        yield f"  calendar: [{found}]  # known ahead"
+        yield f"  calendar: [{features}]  # known ahead"
         if unit in ("h", "d", "bd"):
-            yield f"  # calendar: [{found}, holiday]  # with data.holidays: DE"
+            yield f"  # calendar: [{features}, holiday]  # with data.holidays: DE"
 
     def _split(self) -> Iterator[str]:
         border = split_text(self.sizes.split, self.grid)

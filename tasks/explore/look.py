@@ -64,7 +64,7 @@ class Found:
         shares = ", ".join(f"{visible(name)} {max(share, 0.001):.1%}" for name, share in self.nulls.items() if share)
         strengths = ", ".join(f"{s} ({v:.2f})" for s, v in draft.seasons.items())
         seen = f"{sizes.lookback:,} samples of y in" + (f" ({sizes.reach:,} rows)" if sizes.rate > 1 else "")
-        found = [
+        findings = [
             ("series", f"{series}, {each} steps each"),
             ("rows", f"{grid.rows:,}, {_time_text(grid.first)} to {_time_text(grid.last)}"),
             (
@@ -93,7 +93,7 @@ class Found:
         ahead = [("known ahead?", f"{some(roles.ahead, 5)}: if so, uncomment future: in the file")] if roles.ahead else []
         static = [("static", some(tuple(roles.static), 5))] if roles.static else []
         numbers = [("left out", f"{some(self.counted, 5)}: row numbers")] if self.counted else []
-        return [*found[:8], *ahead, *static, *numbers, *found[8:]]
+        return [*findings[:8], *ahead, *static, *numbers, *findings[8:]]
 
 
 def _as_shown(grid: Grid, zone: str | None) -> Grid:
@@ -149,10 +149,10 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
         raise UserError(f"{path}: {wide.sentence}; {MELT}")
     assert times is not None, "a table without a time was refused above"
     source = replace(source, data=_keys(source.data, columns, times, ids, asked))
-    found = _found(path, source, columns, asked)
+    findings = _found(path, source, columns, asked)
     left = (f"  # row numbers, not used: {some(counted)}",) if counted else ()
-    draft = replace(found.draft, times=times, where=(*found.draft.where, *left))
-    return replace(found, draft=draft, wide=wide, counted=tuple(counted))
+    draft = replace(findings.draft, times=times, where=(*findings.draft.where, *left))
+    return replace(findings, draft=draft, wide=wide, counted=tuple(counted))
 
 
 def _wide_of(columns: Sequence[Column], rows: int, times: Times | None, ids: tuple[str, ...]) -> Wide | None:

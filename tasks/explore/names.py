@@ -146,10 +146,10 @@ def place_of(name: str, hints: Sequence[str]) -> int | None:
     """The index of the first hint in a name as a word, singular or plural, or as a long word's end."""
     words = words_of(name)
     at = {hint: place for place, hint in reversed(list(enumerate(hints)))}
-    found = [at[form] for word in words for form in _forms(word) if form in at]
+    places = [at[form] for word in words for form in _forms(word) if form in at]
     for word in words:
-        found += [at[hint] for hint in at if len(hint) >= WHOLE_UNIT and word != hint and word.endswith(hint)]
-    return min(found, default=None)
+        places += [at[hint] for hint in at if len(hint) >= WHOLE_UNIT and word != hint and word.endswith(hint)]
+    return min(places, default=None)
 
 
 def says(name: str, hints: Iterable[str]) -> bool:

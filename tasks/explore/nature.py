@@ -44,8 +44,8 @@ def nature_of(frame: pl.LazyFrame, target: Column, some: list[np.ndarray], path:
     Raises UserError if a series has no value at all.
     """
     value = pl.col("y").cast(pl.Float64, strict=False).fill_nan(None)
-    facts = {"n": value.count(), "low": value.min(), "high": value.max(), "size": value.abs().mean()}
-    series = collect(frame.group_by("unique_id").agg(**facts), path)
+    aggregates = {"n": value.count(), "low": value.min(), "high": value.max(), "size": value.abs().mean()}
+    series = collect(frame.group_by("unique_id").agg(**aggregates), path)
     empty = series.filter(pl.col("n") == 0)["unique_id"].sort()
     if len(empty):
         raise UserError(

@@ -63,7 +63,7 @@ def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channe
     sizes = _evaluated(sizes, lengths, seasons)
     origins, possible = sizes.origins(lengths), sizes.windows(lengths)
     loaded = {name: load_variant(name, BASE) for name in WRITTEN}
-    known = {name: [one.variant for one in variant.members] for name, variant in loaded.items()}
+    known = {name: [member.variant for member in variant.members] for name, variant in loaded.items()}
     linear = {name for name, variant in loaded.items() if not variant.members and FAMILIES[variant.family].linear}
 
     def took(stride: int, epochs: int, variants: Sequence[str]) -> float:
@@ -82,11 +82,11 @@ def paced(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int], channe
     most = max(1, possible // ENOUGH)
     choices = [(EPOCHS[0], WRITTEN[:n]) for n in range(len(WRITTEN), FEWEST, -1)]
     choices += [(epochs, WRITTEN[:FEWEST]) for epochs in EPOCHS]
-    found = next(((s, e, v) for e, v in choices if (s := stride_for(e, v, most)) is not None), None)
-    if found is None:
+    chosen = next(((s, e, v) for e, v in choices if (s := stride_for(e, v, most)) is not None), None)
+    if chosen is None:
         epochs, variants = choices[-1]
-        found = stride_for(epochs, variants, max(lengths)) or max(lengths), epochs, variants
-    stride, epochs, variants = found
+        chosen = stride_for(epochs, variants, max(lengths)) or max(lengths), epochs, variants
+    stride, epochs, variants = chosen
     windows = replace(sizes, stride=stride).windows(lengths)
     beside = min(BASELINES, ROW * sum(min(length, 500) for length in lengths))
     seconds = EVERY_RUN + (took(stride, epochs, variants) + beside) / CORES
@@ -101,8 +101,8 @@ def _evaluated(sizes: Sizes, lengths: Sequence[int], seasons: Collection[int]) -
     """Sets the evaluation stride: a quarter of the horizon, or what keeps the forecast frames small."""
     stride = coprime(max(1, sizes.horizon // 4), seasons)
     while stride < sizes.split:
-        found = replace(sizes, evaluation_stride=stride)
-        if found.origins(lengths) <= min(MOST_ORIGINS, MOST_FORECASTS // sizes.horizon):
-            return found
+        candidate = replace(sizes, evaluation_stride=stride)
+        if candidate.origins(lengths) <= min(MOST_ORIGINS, MOST_FORECASTS // sizes.horizon):
+            return candidate
         stride = coprime(stride + 1, seasons)
     return replace(sizes, evaluation_stride=stride)

@@ -205,17 +205,17 @@ def seasons_of(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
 def _mean_of(arrays: list[np.ndarray]) -> np.ndarray:
     """The mean of series that end together, each divided by its own mean, over the rows that all have."""
     rows = min(map(len, arrays))
-    sizes = [float(np.nanmean(np.abs(one))) if np.isfinite(one).any() else 0.0 for one in arrays]
-    parts = [one[len(one) - rows :] / size for one, size in zip(arrays, sizes, strict=True) if size > 0]
+    sizes = [float(np.nanmean(np.abs(array))) if np.isfinite(array).any() else 0.0 for array in arrays]
+    parts = [array[len(array) - rows :] / size for array, size in zip(arrays, sizes, strict=True) if size > 0]
     if not parts:
         return np.full(rows, np.nan)
     known = np.isfinite(parts).sum(0)
-    found: np.ndarray = np.divide(np.nansum(parts, 0), known, out=np.full(rows, np.nan), where=known > 0)
-    return found
+    mean: np.ndarray = np.divide(np.nansum(parts, 0), known, out=np.full(rows, np.nan), where=known > 0)
+    return mean
 
 
 def _clear_in(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
-    found = {}
+    medians = {}
     for season in seasons_to_try(span):
         each = [strength(values, season) for values in arrays]
         # short series show some autocorrelation by chance
@@ -223,5 +223,5 @@ def _clear_in(arrays: list[np.ndarray], span: str | int) -> dict[int, float]:
             v - max(CLEAR, 3 / math.sqrt(np.isfinite(a).sum())) for v, a in zip(each, arrays, strict=True) if math.isfinite(v)
         ]
         if len(clear) >= max(1, len(each) / 2) and float(np.median(clear)) > 0:
-            found[season] = float(np.nanmedian(each))
-    return found
+            medians[season] = float(np.nanmedian(each))
+    return medians

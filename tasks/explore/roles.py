@@ -110,7 +110,7 @@ def _static(
 ) -> dict[str, Literal["numeric", "categorical"]]:
     """Columns that describe a series without renaming it: some numbers, and categories that series share."""
     named = {c.distinct for c in columns if c.name in ids}
-    found: dict[str, Literal["numeric", "categorical"]] = {}
+    kinds: dict[str, Literal["numeric", "categorical"]] = {}
     for column in rest:
         if column.name not in constant or column.name in RESERVED or column.distinct < 2 or column.name == "y":
             continue
@@ -118,6 +118,6 @@ def _static(
         again = column.distinct in named and (category or (column.whole and says(column.name, ENTITIES)))
         many = category and column.distinct > min(MOST_CATEGORIES, max(2, series // 2))
         if column.name in asked.static or not (again or many or column.null_share > MOST_NULL):
-            found[column.name] = "categorical" if category else "numeric"
-    wanted = [name for name in found if name in asked.static]
-    return {name: found[name] for name in [*wanted, *(n for n in found if n not in wanted)][: max(MOST_STATIC, len(wanted))]}
+            kinds[column.name] = "categorical" if category else "numeric"
+    wanted = [name for name in kinds if name in asked.static]
+    return {name: kinds[name] for name in [*wanted, *(n for n in kinds if n not in wanted)][: max(MOST_STATIC, len(wanted))]}

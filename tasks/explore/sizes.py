@@ -102,8 +102,8 @@ def _reach(season: int, seasons: Mapping[int, float], horizon: int, longest: int
         return min(3 * horizon, MOST_SAMPLES, max(1, (training - horizon) // 2)), 1
     most = 4 if season <= SHORT_SEASON else 2
     wanted = season * max(1, min(most, -(-longest // season) - 1))
-    clear = [one for one, strength in seasons.items() if one > season and strength > 0.8 * seasons[season]]
-    longer = [one + horizon for one in clear if one + horizon <= min(MOST_SAMPLES, longest)]
+    clear = [other for other, strength in seasons.items() if other > season and strength > 0.8 * seasons[season]]
+    longer = [other + horizon for other in clear if other + horizon <= min(MOST_SAMPLES, longest)]
     wanted = max(wanted, *longer, 0)
     if wanted <= MOST_SAMPLES:
         return wanted, 1

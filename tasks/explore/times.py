@@ -69,17 +69,17 @@ def times_of(tables: Sequence[Table], columns: Sequence[Column], asked: Asked) -
     if times:
         return _with_clock(tables, columns, times[0])
     named = [c for c in sorted_by_name(whole, TIME_NAMES) if c.name.lower() in TIME_NAMES or part_of(c.name)]
-    for one in [*named, *(c for c in whole if c not in named)]:
-        if (digits := _digits(tables, one.name)) == 8 or (digits == 6 and one in named):
+    for candidate in [*named, *(c for c in whole if c not in named)]:
+        if (digits := _digits(tables, candidate.name)) == 8 or (digits == 6 and candidate in named):
             form = "YYYYMMDD" if digits == 8 else "YYYYMM"
-            return Times((one.name,), took=f"whole numbers, read as dates ({form})")
+            return Times((candidate.name,), took=f"whole numbers, read as dates ({form})")
     together = _together(tables, columns)
     if together is not None:
         return together
-    for one in whole:
-        unit = _unit(tables, one.name)
-        if unit and {*re.split("[^a-z]+", one.name.lower())} & EPOCH_NAMES:
-            return Times((one.name,), unit=unit, took=f"numbers, read as {unit} since 1970 (data.time_unit)")
+    for candidate in whole:
+        unit = _unit(tables, candidate.name)
+        if unit and {*re.split("[^a-z]+", candidate.name.lower())} & EPOCH_NAMES:
+            return Times((candidate.name,), unit=unit, took=f"numbers, read as {unit} since 1970 (data.time_unit)")
     steps = [c for c in named if c.name.lower() in TIME_NAMES]
     return Times((steps[0].name,), steps=True) if steps else None
 
@@ -87,10 +87,10 @@ def times_of(tables: Sequence[Table], columns: Sequence[Column], asked: Asked) -
 def _in_format(tables: Sequence[Table], columns: Sequence[Column], form: str) -> Times:
     """The column that a format reads.  Raises UserError if there is none."""
     texts = sorted_by_name([c for c in columns if c.kind in ("text", "time", "whole") and not c.null_share], TIME_NAMES)
-    found = next((times for c in texts if _reads(tables, times := Times((c.name,), form=form))), None)
-    if found is None:
+    readable = next((times for c in texts if _reads(tables, times := Times((c.name,), form=form))), None)
+    if readable is None:
         raise UserError(f"{tables[0].name}: no column holds times in the form --time-format {form!r}, with none empty")
-    return found
+    return readable
 
 
 def _with_clock(tables: Sequence[Table], columns: Sequence[Column], date: Column) -> Times:
@@ -116,21 +116,21 @@ def _together(tables: Sequence[Table], columns: Sequence[Column]) -> Times | Non
             continue
         clocks = [_named(columns, parts, "") for parts in CLOCKS] if len(names) == 3 else []
         for more in (*clocks, ()):
-            found = Times((*names, *more), took="read together")
-            if _reads(tables, found):
-                return found
+            times = Times((*names, *more), took="read together")
+            if _reads(tables, times):
+                return times
     return None
 
 
 def _named(columns: Sequence[Column], parts: Sequence[Part], other: str) -> tuple[str, ...]:
     """The columns whose names mean these parts, up to the first part without one."""
-    found: list[str] = []
+    names: list[str] = []
     for part in parts:
         name = next((c.name for c in columns if part_of(c.name) is part and not c.null_share and c.name != other), None)
         if name is None:
             break
-        found.append(name)
-    return tuple(found)
+        names.append(name)
+    return tuple(names)
 
 
 def _read(table: Table, times: Times) -> pl.Expr:
@@ -157,12 +157,12 @@ def _fewer(tables: Sequence[Table], more: Sequence[str], fewer: Sequence[str]) -
 def _digits(tables: Sequence[Table], name: str) -> int | None:
     """The number of digits of all numbers of a column if all are dates; else None."""
     text = column(name).cast(pl.Float64, strict=False).cast(pl.Int64, strict=False).cast(pl.String).str.len_chars()
-    found = set()
+    lengths = set()
     for table in tables:
-        found |= set(collect(table.rows.select(text.min().alias("a"), text.max().alias("b")), table.name).row(0))
-    if len(found) != 1 or not found <= {6, 8}:
+        lengths |= set(collect(table.rows.select(text.min().alias("a"), text.max().alias("b")), table.name).row(0))
+    if len(lengths) != 1 or not lengths <= {6, 8}:
         return None
-    return found.pop() if _reads(tables, Times((name,))) else None
+    return lengths.pop() if _reads(tables, Times((name,))) else None
 
 
 def _unit(tables: Sequence[Table], name: str) -> str | None:
@@ -177,11 +177,15 @@ def no_time(path: str, tables: Sequence[Table], columns: Sequence[Column]) -> Us
     texts = sorted_by_name(
         [c for c in columns if c.kind in ("text", "whole") and not c.null_share and c.distinct > 2], TIME_NAMES
     )
-    for one in texts:
-        some = collect(tables[0].rows.select(column(one.name).cast(pl.String)).head(SOME), tables[0].name).to_series().to_list()
+    for candidate in texts:
+        some = (
+            collect(tables[0].rows.select(column(candidate.name).cast(pl.String)).head(SOME), tables[0].name)
+            .to_series()
+            .to_list()
+        )
         form = form_of(some)
         if form is not None:
-            such = f"{visible(one.name)} holds {some[0]!r}"
+            such = f"{visible(candidate.name)} holds {some[0]!r}"
             return UserError(f"{path}: no column holds times that are written year first; {such}: write them so{form}")
     return UserError(
         f"{path}: no column holds times: write them year first (2013-01-31 18:00), or as whole numbers under a name "

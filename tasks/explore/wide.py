@@ -82,8 +82,8 @@ def stem(name: str) -> str:
 
 def _step_of(name: str) -> str | None:
     """The number or date in which a column's name ends: V12 gives 12, 2020-01-31 itself."""
-    found = re.fullmatch(r"\d{4}[-/]\d{2}([-/]\d{2})?.*|[A-Za-z_ ]{0,8}?(\d+)", name.strip())
-    return (found[2] or found[0]) if found else None
+    match = re.fullmatch(r"\d{4}[-/]\d{2}([-/]\d{2})?.*|[A-Za-z_ ]{0,8}?(\d+)", name.strip())
+    return (match[2] or match[0]) if match else None
 
 
 def melt(tables: Sequence[Table], wide: Wide, out: Path) -> None:

@@ -45,7 +45,7 @@ PARTS = {
 
 def pattern_of(form: str) -> str:
     """A regular expression for a strftime format of DataParams; single digits match between separators."""
-    form = re.sub(r"%([FTRD])", lambda found: WHOLES[found[1]], re.sub(r"%[-_0:#]+", "%", form))
+    form = re.sub(r"%([FTRD])", lambda match: WHOLES[match[1]], re.sub(r"%[-_0:#]+", "%", form))
     tokens = re.findall(r"[.,]?%\.?[0-9]?f|%.|\s+|.", form)
     pattern = ""
     for at, token in enumerate(tokens):

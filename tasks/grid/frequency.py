@@ -57,9 +57,9 @@ class Frequency:
     holidays: tuple[date, ...] = ()
 
     @classmethod
-    def of(cls, facts: Gridded) -> "Frequency":
+    def of(cls, gridded: Gridded) -> "Frequency":
         """The grid of a panel or a bundle."""
-        return cls(facts.frequency, facts.zone, tuple(map(date.fromisoformat, facts.holidays)))
+        return cls(gridded.frequency, gridded.zone, tuple(map(date.fromisoformat, gridded.holidays)))
 
     @property
     def microseconds(self) -> int | None:
@@ -84,10 +84,10 @@ class Frequency:
     def _size(self, units: dict[str, int]) -> int | None:
         if isinstance(self.span, int):
             return None
-        found = re.fullmatch(r"(\d+)([a-z]+)", self.span)
-        assert found is not None, f"the schema let the span {self.span!r} pass"
-        unit = found[2]
-        return int(found[1]) * units[unit] if unit in units else None
+        match = re.fullmatch(r"(\d+)([a-z]+)", self.span)
+        assert match is not None, f"the schema let the span {self.span!r} pass"
+        unit = match[2]
+        return int(match[1]) * units[unit] if unit in units else None
 
     @property
     def dtype(self) -> pl.DataType:
@@ -220,6 +220,6 @@ def _plus_months(first: pl.Expr, months: pl.Expr, day: pl.Expr | None) -> pl.Exp
     number = _month_number(first) + months
     start = pl.datetime(number // 12, number % 12 + 1, 1, time_unit="us", time_zone="UTC")
     if day is None:
-        own = first.dt.day().cast(pl.Int64)
-        day = pl.when(own == _last_day(first)).then(MONTH_END).otherwise(own)
+        own_day = first.dt.day().cast(pl.Int64)
+        day = pl.when(own_day == _last_day(first)).then(MONTH_END).otherwise(own_day)
     return start + pl.duration(days=pl.min_horizontal(day, _last_day(start)) - 1) + _time_of_day(first)

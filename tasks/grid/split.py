@@ -45,16 +45,16 @@ def resolve_folds(run: RunParams, frequency: Frequency, oldest: int, newest: int
 
     Each range has the same length and ends where the next begins.  Raises UserError if one precedes the data.
     """
-    found = [resolve_split(run, frequency, oldest, newest)]
-    while len(found) < run.split.folds:
-        found.insert(0, _earlier(found[0], run, frequency))
-        if found[0].by == "time" and found[0].validation <= oldest:
-            first, start = (pl.Series([time]).cast(frequency.dtype)[0] for time in (found[0].validation, oldest))
+    splits = [resolve_split(run, frequency, oldest, newest)]
+    while len(splits) < run.split.folds:
+        splits.insert(0, _earlier(splits[0], run, frequency))
+        if splits[0].by == "time" and splits[0].validation <= oldest:
+            first, start = (pl.Series([time]).cast(frequency.dtype)[0] for time in (splits[0].validation, oldest))
             raise UserError(
-                f"split.folds {run.split.folds}: the data begins {start}, and validation range {len(found)} from the end "
-                f"would begin {first}: lower split.folds to {len(found) - 1} or less, or shorten split.validation"
+                f"split.folds {run.split.folds}: the data begins {start}, and validation range {len(splits)} from the end "
+                f"would begin {first}: lower split.folds to {len(splits) - 1} or less, or shorten split.validation"
             )
-    return found
+    return splits
 
 
 def _earlier(split: Split, run: RunParams, frequency: Frequency) -> Split:

@@ -35,27 +35,27 @@ def _read_batch(texts: pl.Series, years: bool) -> pl.Series:
     first = texts.drop_nulls().head(1)
     form = next((form for form in FORMS if len(first) and re.fullmatch(form, first[0])), None)
     if form is not None and texts.str.contains(f"^{form}$").all():
-        found = texts.str.to_datetime(FORMS[form], time_unit="us", strict=False)
-        if found.null_count() == texts.null_count():
-            return found if found.dtype == UTC else found.dt.replace_time_zone("UTC")
+        times = texts.str.to_datetime(FORMS[form], time_unit="us", strict=False)
+        if times.null_count() == texts.null_count():
+            return times if times.dtype == UTC else times.dt.replace_time_zone("UTC")
     return texts.to_frame("text").select(parse_any(pl.col("text"), years)).to_series()
 
 
 def parse_any(text: pl.Expr, years: bool = False) -> pl.Expr:
     """The definition of `parse_time`, for texts that each have their own form; slow."""
-    found = _Parts(_plain(text), YEAR_FIRST)
-    days, months = found["day", "days", "weekday"], found["month", "months", "number", "quarter", "week"]
-    digits = months.is_null() | found["months"].is_not_null()
-    date = pl.when(~digits | found["year"].cast(pl.Int64).is_between(LEAST_YEAR, MOST_YEAR)).then(found.date())
+    parts = _Parts(_plain(text), YEAR_FIRST)
+    days, months = parts["day", "days", "weekday"], parts["month", "months", "number", "quarter", "week"]
+    digits = months.is_null() | parts["months"].is_not_null()
+    date = pl.when(~digits | parts["year"].cast(pl.Int64).is_between(LEAST_YEAR, MOST_YEAR)).then(parts.date())
     date = date if years else pl.when(months.is_not_null()).then(date)
-    date = pl.when(found["hour", "hours"].is_null() | days.is_not_null()).then(date)
-    return date + found.clock()
+    date = pl.when(parts["hour", "hours"].is_null() | days.is_not_null()).then(date)
+    return date + parts.clock()
 
 
 def parse_format(text: pl.Expr, form: str) -> pl.Expr:
     """Text in a strftime format as UTC microseconds; null if it does not match."""
-    found = _Parts(text.str.strip_chars(), pattern_of(form))
-    return found.date() + found.clock()
+    parts = _Parts(text.str.strip_chars(), pattern_of(form))
+    return parts.date() + parts.clock()
 
 
 def parse_clock(text: pl.Expr) -> pl.Expr:

@@ -92,7 +92,7 @@ class Form:
     def typed(self) -> "Form":
         """The same as a time dtype if the text has a day: a date, a naive time, or UTC (with an offset)."""
         says = {*re.findall(r"%[-_0]?([A-Za-z])", self.format)}
-        if self.how is not How.TEXT or not all(says & {*one, "F", "D"} for one in A_DAY):
+        if self.how is not How.TEXT or not all(says & {*directives, "F", "D"} for directives in A_DAY):
             return self
         if not says & {*CLOCK}:
             return Form(How.TIME, pl.Date())
@@ -169,34 +169,34 @@ def _texts(column: pl.Series, zone: str | None) -> Iterator[Form]:
     text = column.str.strip_chars()
     shapes = pl.DataFrame({"text": text, "shape": text.str.replace_all(r"\d", "9")}).drop_nulls()
     for example in shapes.group_by("shape").agg(pl.len(), pl.col("text").last()).sort("len", descending=True)["text"][:SHAPES]:
-        found = TEXT.fullmatch(example)
-        if found is not None:
-            padded = _format(found)
+        match = TEXT.fullmatch(example)
+        if match is not None:
+            padded = _format(match)
             for format in (padded, *_unpadded(padded)):
-                yield from _zoned(format, found["zone"] or "", zone)
+                yield from _zoned(format, match["zone"] or "", zone)
 
 
-def _format(found: re.Match[str]) -> str:
+def _format(match: re.Match[str]) -> str:
     """The strftime format of a text, with single digits zero-padded."""
-    part, mark, date = found["part"] or "", found["mark"], "" if found["date"] is None else "%Y"
+    part, mark, date = match["part"] or "", match["mark"], "" if match["date"] is None else "%Y"
     lettered = re.fullmatch(r"(\D+)\d{1,2}(?:(-?)(\d))?", part) if mark is None else None
     if lettered is not None:
         letter = lettered[1][-1].lower()
         weekday = f"{lettered[2]}%u" if lettered[3] else ""
         date = ("%G" if letter == "w" else "%Y") + lettered[1] + LETTERS[letter] + weekday
     elif part:
-        date += f"{mark}%m" + (f"{mark}%d" if found["day"] else "")
-    if found["clock"] is None:
+        date += f"{mark}%m" + (f"{mark}%d" if match["day"] else "")
+    if match["clock"] is None:
         return date
-    clock = ("%I" if found["half"] else "%H") + "".join(
-        f"{found['colon']}%{x[0].upper()}" for x in ("minute", "second") if found[x]
+    clock = ("%I" if match["half"] else "%H") + "".join(
+        f"{match['colon']}%{x[0].upper()}" for x in ("minute", "second") if match[x]
     )
-    if fraction := found["fraction"]:
+    if fraction := match["fraction"]:
         digits = len(fraction) - 1
         clock += "%.f" if digits not in (3, 6, 9) else f"%.{digits}f" if fraction[0] == "." else f",%{digits}f"
-    if half := found["half"]:
+    if half := match["half"]:
         clock += half[:-2] + ("%p" if half[-1] == "M" else "%P")
-    return date + found["apart"] + clock
+    return date + match["apart"] + clock
 
 
 def _unpadded(format: str) -> list[str]:
@@ -207,14 +207,14 @@ def _unpadded(format: str) -> list[str]:
 
 def _zoned(format: str, ending: str, zone: str | None) -> Iterator[Form]:
     """A format with the zone's current offset, or with a constant ending."""
-    found = re.fullmatch(r"( ?)([+-])(\d\d)(:?)(\d\d)?", ending)
-    if found is None:
+    match = re.fullmatch(r"( ?)([+-])(\d\d)(:?)(\d\d)?", ending)
+    if match is None:
         yield Form(How.TEXT, pl.String(), format, zone="+00:00" if ending else None, ending=ending)
         return
     if zone is not None and not FIXED_OFFSET.fullmatch(zone):
-        style = "%:z" if found[4] else "%z" if found[5] else "%:::z"
-        yield Form(How.TEXT, pl.String(), format + found[1] + style, zone=zone)
-    yield Form(How.TEXT, pl.String(), format, zone=f"{found[2]}{found[3]}:{found[5] or '00'}", ending=ending)
+        style = "%:z" if match[4] else "%z" if match[5] else "%:::z"
+        yield Form(How.TEXT, pl.String(), format + match[1] + style, zone=zone)
+    yield Form(How.TEXT, pl.String(), format, zone=f"{match[2]}{match[3]}:{match[5] or '00'}", ending=ending)
 
 
 def _given(format: str, zone: str | None) -> Iterator[Form]:
@@ -225,8 +225,8 @@ def _given(format: str, zone: str | None) -> Iterator[Form]:
         format = re.sub("%(:?)[z#]+", lambda part: offset if part[1] else offset.replace(":", ""), format)
     zoned = re.search("%:*[zZ]", format)
     six, three = (re.sub("%f", f"%{digits}f", format) for digits in (6, 3))
-    for one in dict.fromkeys(padded for form in (format, six, three) for padded in (form, *_unpadded(form))):
-        yield Form(How.TEXT, pl.String(), one, zone=named if zoned else None)
+    for variation in dict.fromkeys(padded for form in (format, six, three) for padded in (form, *_unpadded(form))):
+        yield Form(How.TEXT, pl.String(), variation, zone=named if zoned else None)
 
 
 def _clock(at: Moments, zone: str | None) -> pl.Series:
@@ -241,8 +241,8 @@ def _clock(at: Moments, zone: str | None) -> pl.Series:
 
 def _cast_integers(numbers: pl.Series, dtype: pl.DataType) -> pl.Series:
     """Integers in a dtype, or unchanged if they do not fit."""
-    found = numbers.cast(dtype, strict=False)
-    return found if found.null_count() == numbers.null_count() else numbers
+    cast = numbers.cast(dtype, strict=False)
+    return cast if cast.null_count() == numbers.null_count() else numbers
 
 
 def _as_time(at: Moments, dtype: pl.DataType) -> pl.Series:

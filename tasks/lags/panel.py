@@ -61,7 +61,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
         _write_rows(partial, frame, spans, params, frequency, rests)
         params = _write_wide(partial, offsets, params, rests)
         _finish_rows(partial, spans, offsets, params, frequency, forward_fill)
-        facts = PanelFacts(
+        panel_facts = PanelFacts(
             frequency=frequency.span,
             forward_fill=forward_fill,
             start_padding=params.start_padding,
@@ -72,7 +72,7 @@ def write_panel(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency,
             holidays=tuple(map(str, frequency.holidays)),
         )
         names = {"ids": spans["unique_id"].to_list(), "channels": params.panel_channels}
-        return _put_in_place(partial, names | facts.to_dict(), int(offsets[-1]), folder)
+        return _put_in_place(partial, names | panel_facts.to_dict(), int(offsets[-1]), folder)
 
 
 def ask_for_room(size: int, folder: Path) -> None:
@@ -86,20 +86,20 @@ def ask_for_room(size: int, folder: Path) -> None:
 def _spans(frame: pl.LazyFrame, params: WindowParams, frequency: Frequency) -> tuple[pl.DataFrame, dict[str, pl.Series]]:
     """Per series, sorted by name: unique_id, first ds, day, size and offset in rows; static covariates."""
     names = [name for name in params.static if name != "unique_id"]
-    facts = [pl.col("ds").min(), pl.col("ds").max().alias("last"), frequency.day(pl.col("ds")).alias("day")]
+    aggregates = [pl.col("ds").min(), pl.col("ds").max().alias("last"), frequency.day(pl.col("ds")).alias("day")]
     for number, name in enumerate(names):  # numbered, so that no name collides with ours
         value = column(name).drop_nulls()
-        facts += [value.first().alias(f"value {number}"), value.n_unique().alias(f"different {number}")]
-    found = frame.group_by("unique_id").agg(facts).sort("unique_id").collect(engine="streaming")
+        aggregates += [value.first().alias(f"value {number}"), value.n_unique().alias(f"different {number}")]
+    by_series = frame.group_by("unique_id").agg(aggregates).sort("unique_id").collect(engine="streaming")
     for number, name in enumerate(names):
-        different = found.select("unique_id", count=f"different {number}").filter(pl.col("count") > 1)
+        different = by_series.select("unique_id", count=f"different {number}").filter(pl.col("count") > 1)
         if different.height:
             raise UserError(
                 f"windows.static: {name!r} takes {different['count'][0]} values in series {different['unique_id'][0]!r}: "
                 "a static covariate is constant for a series; list it under windows.features, or under windows.future"
             )
-    static = {"unique_id": found["unique_id"]} | {name: found[f"value {number}"] for number, name in enumerate(names)}
-    spans, ds, day = found.select("unique_id", "ds", "last", "day"), pl.col("ds"), pl.col("day")
+    static = {"unique_id": by_series["unique_id"]} | {name: by_series[f"value {number}"] for number, name in enumerate(names)}
+    spans, ds, day = by_series.select("unique_id", "ds", "last", "day"), pl.col("ds"), pl.col("day")
     if params.start_padding:  # each series starts this many steps earlier
         spans = spans.with_columns(ds=frequency.at(ds, -params.start_padding, day))
     size = frequency.position(pl.col("last"), ds, day) + 1
@@ -122,8 +122,8 @@ def _static(
         categories[name] = tuple(values.drop_nulls().unique().sort())
         codes = values.cast(pl.Enum(categories[name])).to_physical().cast(pl.Int64) + 1
         columns.append(codes.fill_null(0).to_numpy())
-    found = np.stack(columns, axis=1) if columns else np.empty((series, 0))
-    return np.ascontiguousarray(found, np.float64), categories
+    stacked = np.stack(columns, axis=1) if columns else np.empty((series, 0))
+    return np.ascontiguousarray(stacked, np.float64), categories
 
 
 def _write_rows(
@@ -145,7 +145,7 @@ def _write_rows(
     for batch in numbered.collect_batches(chunk_size=CHUNK, maintain_order=False, engine="streaming"):
         series = batch["series"]
         of_series = {"first": first, "day": spans["day"], "offset": spans["offset"]}
-        located = batch.select("ds", *(facts.gather(series).alias(name) for name, facts in of_series.items()))
+        located = batch.select("ds", *(by_series.gather(series).alias(name) for name, by_series in of_series.items()))
         at: Any = located.select(row).to_series().to_numpy()
         block = np.empty((len(columns), len(at)), np.float32)
         if len(at) and (np.diff(at) == 1).all():  # rows in order are contiguous
@@ -173,8 +173,8 @@ def _write_wide(partial: Path, offsets: np.ndarray, params: WindowParams, rests:
         return target[rows] if channel == "y" else rests.exact(channels[channel], rows, given)
 
     once = {name: functools.partial(exact, channel) for channel, name in channels.items()}  # each column once
-    found = small_changes(once, _chunks(len(target)), offsets)
-    params = replace(params, wide=tuple(name for name in once if name in found or name in params.wide))
+    coarse = small_changes(once, _chunks(len(target)), offsets)
+    params = replace(params, wide=tuple(name for name in once if name in coarse or name in params.wide))
     if params.wide:
         ask_for_room(panel_bytes(len(target), params) - panel_bytes(len(target), replace(params, wide=())), partial)
         wide = open_memmap(partial / f"{WIDE}.npy", "w+", np.float64, (len(target), len(params.wide_channels)))
@@ -214,17 +214,17 @@ def _finish_rows(
         series = np.searchsorted(offsets, at, side="right") - 1
         of_series = {"first": first.gather(series), "day": spans["day"].gather(series)}
         grid = pl.DataFrame({**of_series, "position": at - offsets[series]})
-        found = frequency.at(pl.col("first"), pl.col("position"), pl.col("day"))
-        times[rows] = grid.select(found.to_physical()).to_series().to_numpy()
+        moment = frequency.at(pl.col("first"), pl.col("position"), pl.col("day"))
+        times[rows] = grid.select(moment.to_physical()).to_series().to_numpy()
         column = features
         for name in params.calendar:
             for channel in calendar_columns(times[rows], name, frequency):
                 values[rows, column] = channel
                 column += 1
-        for (array, count), own in zip(filled, held, strict=True):
+        for (array, count), last_held in zip(filled, held, strict=True):
             for column in range(count):
                 part = np.ascontiguousarray(array[rows, column])
-                if _carry_forward(part, at, offsets[series], forward_fill, column, own):
+                if _carry_forward(part, at, offsets[series], forward_fill, column, last_held):
                     array[rows, column] = part
 
 
@@ -247,13 +247,13 @@ def _carry_forward(
     return bool(usable.any())
 
 
-def _put_in_place(partial: Path, facts: Mapping[str, Any], size: int, folder: Path) -> Path:
-    digest = digest_of(partial, facts)
-    arrays = arrays_of(facts)
+def _put_in_place(partial: Path, panel_facts: Mapping[str, Any], size: int, folder: Path) -> Path:
+    digest = digest_of(partial, panel_facts)
+    arrays = arrays_of(panel_facts)
     written = sum((partial / f"{name}.npy").stat().st_size for name in arrays)
     final = folder / digest
-    facts = {**facts, "digest": digest, "rows": size, "bytes": written}
-    (partial / "panel.json").write_text(json.dumps(facts, indent=1))
+    panel_facts = {**panel_facts, "digest": digest, "rows": size, "bytes": written}
+    (partial / "panel.json").write_text(json.dumps(panel_facts, indent=1))
     try:
         os.replace(partial, final)
     except OSError:  # it exists, from an earlier run or a faster process

@@ -36,11 +36,11 @@ class Past(NamedTuple):
     def means(self, values: np.ndarray) -> np.ndarray:
         """[S] the mean of each series' non-NaN values [R]; NaN if it has none."""
         there, full = ~np.isnan(values), self.counts > 0
-        found, starts = np.full(len(full), np.nan), self.offsets[:-1][full]
+        means, starts = np.full(len(full), np.nan), self.offsets[:-1][full]
         if len(starts):
             sums, counts = (np.add.reduceat(part, starts) for part in (np.where(there, values, 0.0), there.astype(np.int64)))
-            found[full] = np.divide(sums, counts, out=np.full(len(starts), np.nan), where=counts > 0)
-        return found
+            means[full] = np.divide(sums, counts, out=np.full(len(starts), np.nan), where=counts > 0)
+        return means
 
 
 def series_parts(offsets: np.ndarray, rows: int = ROWS) -> Iterator[slice]:
@@ -54,7 +54,9 @@ def series_parts(offsets: np.ndarray, rows: int = ROWS) -> Iterator[slice]:
 
 def pasts(panel: Panel, split: Split, name: str = "train", rows: int = ROWS) -> Iterator[Past]:
     """The rows of a split, without padding, of all series in panel order."""
-    lows, highs = (np.maximum(one, panel.facts.start_padding) for one in split.target_ranges(panel.times, panel.offsets, name))
+    lows, highs = (
+        np.maximum(bounds, panel.facts.start_padding) for bounds in split.target_ranges(panel.times, panel.offsets, name)
+    )
     for some in series_parts(panel.offsets, rows):
         offsets = panel.offsets[some.start : some.stop + 1]
         low, high, sizes = lows[some], highs[some], np.diff(offsets)
@@ -82,7 +84,7 @@ def target_frame(panel: Panel, names: Sequence[str]) -> pl.DataFrame:
     row per step of the grid, without padding."""
     wanted = set(names)
     numbers = [number for number, name in enumerate(panel.ids) if name in wanted]
-    parts = [np.arange(panel.offsets[one] + panel.facts.start_padding, panel.offsets[one + 1]) for one in numbers]
+    parts = [np.arange(panel.offsets[number] + panel.facts.start_padding, panel.offsets[number + 1]) for number in numbers]
     rows = np.concatenate([np.empty(0, np.int64), *parts])
     ids = pl.Series("unique_id", panel.ids, pl.String).gather(
         np.repeat(np.array(numbers, np.int64), [len(part) for part in parts])

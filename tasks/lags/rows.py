@@ -81,26 +81,26 @@ def lay_out(
     number = pl.Series(pa.array(series))
     of_series = {"unique_id": pl.Series(panel.ids, dtype=pl.String)}
     of_series |= {f"static {name}": column for name, column in statics(panel).items()}
-    found = {name: column.gather(number) for name, column in of_series.items()}
-    found["ds"] = pl.Series(pa.array(times)).cast(frequency.dtype)
-    found |= {"row": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
+    table = {name: column.gather(number) for name, column in of_series.items()}
+    table["ds"] = pl.Series(pa.array(times)).cast(frequency.dtype)
+    table |= {"row": pl.Series(pa.array(place))} | {name: _column(wave) for name, wave in waves.items()}
     while columns:  # one by one, so that no column is held twice
         name, values = columns.popitem()
-        found[name] = _column(values)
-    return pl.DataFrame(found)
+        table[name] = _column(values)
+    return pl.DataFrame(table)
 
 
 def statics(panel: Panel) -> dict[str, pl.Series]:
     """The static covariates [S] by name: text or numbers, null where missing; without unique_id, a key."""
-    found = {}
+    columns = {}
     for number, name in enumerate(panel.facts.static):
         values = panel.static[:, number]
         if name in panel.categories:
             codes = pl.Series(values.astype(np.int64))
-            found[name] = pl.Series([None, *panel.categories[name]], dtype=pl.String).gather(codes)
+            columns[name] = pl.Series([None, *panel.categories[name]], dtype=pl.String).gather(codes)
         else:
-            found[name] = _column(np.ascontiguousarray(values))
-    return {name: column for name, column in found.items() if name != "unique_id"}
+            columns[name] = _column(np.ascontiguousarray(values))
+    return {name: column for name, column in columns.items() if name != "unique_id"}
 
 
 def _ends(panel: Panel) -> np.ndarray:

@@ -57,8 +57,8 @@ class Sizes:
     def lines(self) -> list[str]:
         """The lines that are printed before training."""
         folds = [
-            f"validation range {number} of {len(self.earlier) + 1}: train {one['train']:,}, validation {one['validation']:,}"
-            for number, one in enumerate(self.earlier, start=1)
+            f"validation range {number} of {len(self.earlier) + 1}: train {counts['train']:,}, validation {counts['validation']:,}"
+            for number, counts in enumerate(self.earlier, start=1)
         ]
         return [self.budget.line(), *counts_lines(self.counts), *folds]
 
@@ -69,8 +69,8 @@ def sizes_of(data: Data, evaluation_stride: int, batch_size: int) -> Sizes:
     whole = budget(counts, data.windows, batch_size)
     earlier = [window_counts(fold, evaluation_stride) for fold in data.folds[:-1]]
     windows = [
-        _windows(one, data.windows, f" of validation range {number} of {len(data.folds)}")
-        for number, one in enumerate(earlier, start=1)
+        _windows(fold_counts, data.windows, f" of validation range {number} of {len(data.folds)}")
+        for number, fold_counts in enumerate(earlier, start=1)
     ]
     return Sizes(counts, whole, tuple(windows))
 

@@ -54,16 +54,16 @@ def small_changes(
         series = np.repeat(np.arange(first, last + 1, dtype=np.int32), sizes)
         same = series[1:] == series[:-1]
         for name, values_of in columns.items():
-            values, own, alike = values_of(rows), series, same
+            values, owners, alike = values_of(rows), series, same
             missing = np.isnan(values)
             if missing.any():
-                values, own = values[~missing], series[~missing]
-                alike = own[1:] == own[:-1]
+                values, owners = values[~missing], series[~missing]
+                alike = owners[1:] == owners[:-1]
             change = np.abs(np.diff(values))
             level = np.abs(values).astype(np.float32)
             few = STEPS * np.spacing(np.maximum(level[1:], level[:-1])).astype(np.float64)
             changed = alike & (change > 0)
-            for found, which in zip(counts[name], (changed, changed & (change < few)), strict=True):
+            for tally, which in zip(counts[name], (changed, changed & (change < few)), strict=True):
                 if which.any():
-                    found[first : last + 1] += np.bincount(own[1:][which] - first, minlength=last - first + 1)
+                    tally[first : last + 1] += np.bincount(owners[1:][which] - first, minlength=last - first + 1)
     return [name for name, (changed, small) in counts.items() if ((small > SHARE * changed) & (small >= LEAST)).any()]

@@ -71,8 +71,8 @@ def _truths(table: Table, texts: Mapping[str, pl.Expr]) -> list[str]:
         return []
     words = (value.str.to_lowercase().alias(name) for name, value in texts.items())
     seen = collect(table.rows.head(BEGINNING).select(*words), table.name)
-    found = {name: {*seen[name]} - {None} for name in texts}
-    return [name for name, values in found.items() if values and values <= {"true", "false"}]
+    distinct = {name: {*seen[name]} - {None} for name in texts}
+    return [name for name, values in distinct.items() if values and values <= {"true", "false"}]
 
 
 def _as_number(truth: pl.Expr) -> pl.Expr:

@@ -68,11 +68,11 @@ def clock_of(tables: Sequence[Table], data: DataParams) -> Clock:
     """
     if isinstance(data.frequency, int):
         return Clock()
-    by_day, found = Frequency(data.frequency).by_day, [_zone_of(table, data) for table in tables]
-    zoned = tuple(zone is not None for zone in found)
+    by_day, zones = Frequency(data.frequency).by_day, [_zone_of(table, data) for table in tables]
+    zoned = tuple(zone is not None for zone in zones)
     if data.time_zone is None:
-        zone, told = _one_zone(tables, data, sorted({zone for zone in found if zone is not None}), by_day)
-        return Clock(zone, told, zoned)
+        zone, zone_note = _one_zone(tables, data, sorted({zone for zone in zones if zone is not None}), by_day)
+        return Clock(zone, zone_note, zoned)
     if by_day or all(zoned) or data.time_zone in NO_SHIFT:
         return Clock(data.time_zone, "", zoned)
     return Clock(data.time_zone, "", zoned, _second_of_two(tables, data, zoned))
@@ -116,18 +116,18 @@ def _fixed(minutes: int) -> str:
     return zone_name(f"{'-' if minutes < 0 else '+'}{hours:02}:{rest:02}")
 
 
-def _one_zone(tables: Sequence[Table], data: DataParams, found: list[str], by_day: bool) -> tuple[str | None, str]:
+def _one_zone(tables: Sequence[Table], data: DataParams, candidates: list[str], by_day: bool) -> tuple[str | None, str]:
     """The zone of all files, and how it was found."""
-    if len(found) < 2 and found != ["?"]:
-        return (found[0], "") if found else (None, "")
+    if len(candidates) < 2 and candidates != ["?"]:
+        return (candidates[0], "") if candidates else (None, "")
     name = visible(dated(tables[0], data))
     if not all(table.columns[dated(table, data)] == pl.String for table in tables):
         if not by_day:
             return "UTC", ""
-        zones = ", ".join(found)
+        zones = ", ".join(candidates)
         raise UserError(
             f"{data.where}: column {name!r}: its files have other time zones ({zones}): name the one whose days count, as "
-            f"data.time_zone: {found[0]}"
+            f"data.time_zone: {candidates[0]}"
         )
     pairs = _offsets(tables, data)
     zone = next((zone for zone in dict.fromkeys([*FIRST_ZONES, *zone_names()]) if _had(zone, pairs)), None)
@@ -149,7 +149,7 @@ def _offsets(tables: Sequence[Table], data: DataParams) -> pl.DataFrame:
         table.rows.select(ds=time_of(table, data), minutes=_offset_minutes(column(dated(table, data)))).drop_nulls()
         for table in tables
     ]
-    hours = [one.with_columns(pl.col("ds").dt.truncate("15m")).unique() for one in rows]
+    hours = [frame.with_columns(pl.col("ds").dt.truncate("15m")).unique() for frame in rows]
     return collect(pl.concat(hours).unique(), data.where)
 
 
@@ -188,13 +188,13 @@ def _second_of_two(tables: Sequence[Table], data: DataParams, zoned: Sequence[bo
     """Per file, the rows that are the second of two equal local times, by row order within series."""
     zone = str(data.time_zone)
     parts = []
-    for number, (table, own) in enumerate(zip(tables, zoned, strict=True)):
+    for number, (table, has_zone) in enumerate(zip(tables, zoned, strict=True)):
         read = time_of(table, data)
         row = apart("row", table.columns)
         rows = table.rows.with_row_index(row).select(
             file=pl.lit(number), row=column(row), unique_id=series_name(table, data), wall=read
         )
-        parts += [rows] if not own else []
+        parts += [rows] if not has_zone else []
     every = pl.concat(parts).drop_nulls("wall")
     odd = collect(every.filter(_localized(pl.col("wall"), zone, "null").is_null()), data.where).sort("file", "row")
     skipped = odd.filter(_localized(pl.col("wall"), zone, "earliest").is_null())

@@ -46,16 +46,16 @@ def layout_of(file: Path, encoding: str | None = None) -> CsvParams | None:
     text = _head(file, encoding)
     usual = separator_of(file, CsvParams())
     first = text.partition("\n")[0].strip().strip('"')
-    told = re.fullmatch(r"sep=(.)", first, re.IGNORECASE)
-    layouts = [layout for mark in (told[1] if told else ",;\t|") if (layout := _layout(text, mark, bool(told)))]
+    match = re.fullmatch(r"sep=(.)", first, re.IGNORECASE)
+    layouts = [layout for mark in (match[1] if match else ",;\t|") if (layout := _layout(text, mark, bool(match)))]
     best = max((layout.share for layout in layouts), default=0.0)
-    found = [layout for layout in layouts if layout.share >= best - 1e-9]
-    if len(found) != 1:
-        found = [layout for layout in found if layout.separator == usual]
-    if not found:
+    candidates = [layout for layout in layouts if layout.share >= best - 1e-9]
+    if len(candidates) != 1:
+        candidates = [layout for layout in candidates if layout.separator == usual]
+    if not candidates:
         return None
-    mark = found[0].separator
-    return CsvParams(separator=None if mark == usual else mark, encoding=encoding, skip=found[0].skip)
+    mark = candidates[0].separator
+    return CsvParams(separator=None if mark == usual else mark, encoding=encoding, skip=candidates[0].skip)
 
 
 def with_numbers(files: Sequence[Path], layout: CsvParams, rows: pl.LazyFrame, columns: Iterable[str]) -> CsvParams:
@@ -128,7 +128,7 @@ def _two_forms(files: Sequence[Path], layout: CsvParams, point: tuple[str, str],
     )
 
 
-def _layout(text: str, mark: str, told: bool) -> _Layout | None:
+def _layout(text: str, mark: str, declared: bool) -> _Layout | None:
     """A text's layout with this separator; None if its rows have one cell or no row can be a header."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     try:
@@ -149,7 +149,7 @@ def _layout(text: str, mark: str, told: bool) -> _Layout | None:
     start, header = written[at]
     cells = [cell for row in body for cell in row if cell.lower() not in NULLS]
     share = sum(map(_is_value, cells)) / max(1, len(cells))
-    skip = start if at or told else 0  # blank lines alone are skipped anyway
+    skip = start if at or declared else 0  # blank lines alone are skipped anyway
     return _Layout(mark, skip, tuple(header), share) if len(written) - at > 1 else None
 
 

@@ -72,11 +72,11 @@ def require_column(table: Table, name: str, key: str) -> None:
     """Raises UserError, listing the columns and the nearest, if a table lacks the one that `key` names."""
     if name in table.columns:
         return
-    found = list(table.columns)
-    hint = did_you_mean(name, found)
-    if len(found) == 1 and any(mark in found[0] for mark in ";\t|"):
+    columns = list(table.columns)
+    hint = did_you_mean(name, columns)
+    if len(columns) == 1 and any(mark in columns[0] for mark in ";\t|"):
         hint = " (the header is one field: separate the columns by commas, or tabs in a .tsv file)"
-    raise UserError(f"{table.name}: there is no column {name!r} ({key}); columns found: {listed(found)}{hint}")
+    raise UserError(f"{table.name}: there is no column {name!r} ({key}); columns found: {listed(columns)}{hint}")
 
 
 def collect(rows: pl.LazyFrame, name: str) -> pl.DataFrame:

@@ -57,8 +57,8 @@ def _files_below(base: Path, name: str) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        found = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207
-        return sorted(file for file in found if file.is_file())
+        paths = (base / match for match in glob.glob(name, root_dir=base, recursive=True))  # noqa: PTH207
+        return sorted(file for file in paths if file.is_file())
     if is_delta(path):
         return [path]
     files = sorted(_tables_in(path))
@@ -86,10 +86,10 @@ def _tables_in(folder: Path) -> Iterator[Path]:
 
 def partition_of(file: Path) -> dict[str, str | None]:
     """The columns in a file's folder names, `store=A/year=2020/`, outermost first; None for empty cells."""
-    found: list[tuple[str, str | None]] = []
+    pairs: list[tuple[str, str | None]] = []
     for folder in file.parents:
         name, mark, value = folder.name.partition("=")
         if not (name and mark):
             break
-        found.append((unquote(name), None if value in ("", NO_VALUE) else unquote(value)))
-    return dict(reversed(found))
+        pairs.append((unquote(name), None if value in ("", NO_VALUE) else unquote(value)))
+    return dict(reversed(pairs))

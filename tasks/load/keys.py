@@ -68,17 +68,17 @@ def _keys_of(table: Table, data: DataParams) -> _Keys:
         size=_size(table, data),
     )
     zoned, size = pl.col("zoned"), pl.col("size")
-    facts = rows.select(
+    summary = rows.select(
         rows=pl.len(), lost=pl.col("lost").sum(), unnamed=pl.col("unnamed").sum(), zoned=zoned.any(),
         naive=(~zoned).any(), shortest=size.min(), longest=size.max(),
     )  # fmt: skip
-    return _Keys(**collect(facts, table.name).row(0, named=True))
+    return _Keys(**collect(summary, table.name).row(0, named=True))
 
 
 def _first(table: Table, data: DataParams, which: pl.Expr) -> str | None:
     """The first time of some rows, as written."""
-    found = collect(table.rows.select(which=which, shown=_shown(data)).filter("which").head(1), table.name)
-    return found["shown"].first()  # type: ignore[return-value]
+    head = collect(table.rows.select(which=which, shown=_shown(data)).filter("which").head(1), table.name)
+    return head["shown"].first()  # type: ignore[return-value]
 
 
 def _shown(data: DataParams) -> pl.Expr:
@@ -125,5 +125,5 @@ def _refuse_lost(table: Table, data: DataParams, keys: _Keys) -> None:
 def _first_lost(table: Table, data: DataParams) -> tuple[int, list[str]]:
     """The row number, from 1, of the first unreadable time, and examples of such times."""
     rows = table.rows.select(lost=time_of(table, data).is_null(), shown=_shown(data)).with_row_index("row", 1)
-    found = collect(rows.filter("lost").drop_nulls("shown").head(SOME).select("row", "shown"), table.name)
-    return int(found["row"][0]), found["shown"].to_list()
+    lost = collect(rows.filter("lost").drop_nulls("shown").head(SOME).select("row", "shown"), table.name)
+    return int(lost["row"][0]), lost["shown"].to_list()

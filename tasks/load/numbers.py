@@ -34,8 +34,8 @@ def read_numbers(text: pl.Expr, csv: CsvParams) -> pl.Expr:
     if csv.thousands is not None:
         digits = digits.str.replace_all(_class(csv.thousands), "")
     number = digits.str.replace(csv.decimal, ".", literal=True)
-    own = text.str.contains(own_form(csv))
-    return pl.when(own).then(number).when(text.str.contains(CAST)).then(foreign).otherwise(text)
+    native = text.str.contains(own_form(csv))
+    return pl.when(native).then(number).when(text.str.contains(CAST)).then(foreign).otherwise(text)
 
 
 def own_form(csv: CsvParams) -> str:
@@ -123,13 +123,13 @@ def _forms_of(rows: pl.LazyFrame, name: str) -> tuple[dict[str, str], int, int]:
     filled = rows.select(text).filter(~cell.str.to_lowercase().is_in(NULLS))
     zero, month = cell.str.contains(f"^{SIGN}0"), cell.str.contains(MONTHS)
     shape = [cell.str.replace_all("[0-9]", "9").alias("shape"), zero.alias("zero"), month.alias("month")]
-    found = filled.group_by(shape).agg(cell.min(), pl.len().alias("rows")).collect(engine="streaming")
+    by_shape = filled.group_by(shape).agg(cell.min(), pl.len().alias("rows")).collect(engine="streaming")
     forms: dict[str, str] = {}
     numbers = total = 0
-    for _, _, is_month, one, count in found.sort("cell").iter_rows():
+    for _, _, is_month, example, count in by_shape.sort("cell").iter_rows():
         total += count
-        form = None if is_month else form_of(one)
+        form = None if is_month else form_of(example)
         if form is not None:
             numbers += count
-            forms.setdefault(form, one)
+            forms.setdefault(form, example)
     return forms, numbers, total

@@ -39,13 +39,13 @@ def parts_of(table: Table, names: Sequence[str], form: str | None = None) -> dic
 
     Raises UserError if two give the same part, or none the year.
     """
-    found = {name: part for name, part in zip(names, told_by_name(names), strict=True) if part is not None}
-    found |= _by_value(table, names, form)
-    left = IN_ORDER[3:] if Part.DATE in found.values() else IN_ORDER
-    unknown = [name for name in names if name not in found]
-    found |= dict(zip(unknown, (part for part in left if part not in found.values()), strict=False))
-    _refuse(table, names, found)
-    return {name: found[name] for name in names}
+    parts = {name: part for name, part in zip(names, told_by_name(names), strict=True) if part is not None}
+    parts |= _by_value(table, names, form)
+    left = IN_ORDER[3:] if Part.DATE in parts.values() else IN_ORDER
+    unknown = [name for name in names if name not in parts]
+    parts |= dict(zip(unknown, (part for part in left if part not in parts.values()), strict=False))
+    _refuse(table, names, parts)
+    return {name: parts[name] for name in names}
 
 
 def told_by_name(names: Sequence[str]) -> list[Part | None]:
@@ -60,30 +60,30 @@ def part_of(name: str) -> Part | None:
     """The part that a name means: all of it, or its first matching word; "date" and "time" match last."""
     plain = unicodedata.normalize("NFKD", re.sub(r"([a-z])([A-Z])", r"\1_\2", name)).encode("ascii", "ignore").decode().lower()
     words = [word for word in re.split("[^a-z]+", plain) if word]
-    told = ["".join(words), *words, *(re.sub("s$", "", word) for word in words)]
-    found = [part for word in told for part in Part if word in part.value]
-    return next((part for part in found if part not in (Part.DATE, Part.CLOCK)), found[0] if found else None)
+    candidates = ["".join(words), *words, *(re.sub("s$", "", word) for word in words)]
+    matches = [part for word in candidates for part in Part if word in part.value]
+    return next((part for part in matches if part not in (Part.DATE, Part.CLOCK)), matches[0] if matches else None)
 
 
 def _by_value(table: Table, names: Sequence[str], form: str | None) -> dict[str, Part]:
     """The columns whose dtype or first values are clocks or whole days, whatever their names."""
-    found = {name: Part.CLOCK for name in names if table.columns[name] == pl.Time}
-    found |= {name: Part.DATE for name in names if table.columns[name].is_temporal() and name not in found}
-    texts = {str(i): column(name).cast(pl.String).str.strip_chars() for i, name in enumerate(names) if name not in found}
+    parts = {name: Part.CLOCK for name in names if table.columns[name] == pl.Time}
+    parts |= {name: Part.DATE for name in names if table.columns[name].is_temporal() and name not in parts}
+    texts = {str(i): column(name).cast(pl.String).str.strip_chars() for i, name in enumerate(names) if name not in parts}
     rows = collect(table.rows.head(LOOKED_AT).select(**texts), table.name) if texts else pl.DataFrame()
     for i in texts:
         some, text = rows[i].drop_nulls(), pl.col(i)
         if len(some) and some.str.contains("^[0-9]{1,2}:").all():
-            found[names[int(i)]] = Part.CLOCK
+            parts[names[int(i)]] = Part.CLOCK
         elif len(some):
             moment = parse_time(text) if form is None else parse_format(text, form)
             if not some.to_frame().select(moment).to_series().null_count():
-                found[names[int(i)]] = Part.DATE
-    return found
+                parts[names[int(i)]] = Part.DATE
+    return parts
 
 
-def _refuse(table: Table, names: Sequence[str], found: dict[str, Part]) -> None:
-    parts = [found.get(name) for name in names]
+def _refuse(table: Table, names: Sequence[str], by_name: dict[str, Part]) -> None:
+    parts = [by_name.get(name) for name in names]
     more = {*parts} & {Part.YEAR, Part.QUARTER, Part.MONTH, Part.WEEK, Part.WEEKDAY, Part.DAY}
     dated = not more if Part.DATE in parts else Part.YEAR in parts
     if dated and None not in parts and len({*parts}) == len(parts):

@@ -42,11 +42,11 @@ def open_recognised(
     layout = given if {"encoding", "separator", "skip"} <= set(said) else layout_of(texts[0], said.get("encoding")) or PLAIN
     layout = CsvParams(**{**layout.model_dump(), **said})
     tables = open_tables(data.model_copy(update={"csv": layout}), root)
-    own = [table for table in tables if table.file in texts]
+    text_tables = [table for table in tables if table.file in texts]
     csv = layout
-    if own and not {"decimal", "thousands"} & set(said):
-        names = [name for name, kind in own[0].columns.items() if kind == pl.String]
-        rows = pl.concat([table.rows.select(map(column, names)) for table in own])
+    if text_tables and not {"decimal", "thousands"} & set(said):
+        names = [name for name, kind in text_tables[0].columns.items() if kind == pl.String]
+        rows = pl.concat([table.rows.select(map(column, names)) for table in text_tables])
         csv = with_numbers(texts, layout, rows, names)
     form = None if csv == PLAIN else csv
     return data.model_copy(update={"csv": form}), tuple(replace(t, csv=csv) if t.file in texts else t for t in tables)
@@ -62,20 +62,20 @@ def open_alike(
     texts = [file for file in files if suffix_of(file) in TEXTS]
     if not texts:
         return data, open_tables(data, root)
-    own = data.csv or PLAIN
+    dialect = data.csv or PLAIN
     layout = layout_of(texts[0])
     if layout is not None:
-        numbers = {"decimal": own.decimal, "thousands": own.thousands}
-        same = own.is_utf8 if layout.is_utf8 else layout.encoding == own.encoding
-        if not (same and _has_keys(data, own, texts[0])) and _has_keys(data, layout, texts[0]):
-            own = layout.model_copy(update=numbers)
-    data = data.model_copy(update={"csv": None if own == PLAIN else own})
+        numbers = {"decimal": dialect.decimal, "thousands": dialect.thousands}
+        same = dialect.is_utf8 if layout.is_utf8 else layout.encoding == dialect.encoding
+        if not (same and _has_keys(data, dialect, texts[0])) and _has_keys(data, layout, texts[0]):
+            dialect = layout.model_copy(update=numbers)
+    data = data.model_copy(update={"csv": None if dialect == PLAIN else dialect})
     tables = open_tables(data, root)
     names = [name for name in tables[0].columns if name in read and tables[0].columns[name] == pl.String]
     rows = pl.concat([table.rows.select(map(column, names)) for table in tables if table.file in texts])
-    if names and any(not re.fullmatch(own_form(own), cell) for _, cell in evidence_of(rows, names).seen.values()):
+    if names and any(not re.fullmatch(own_form(dialect), cell) for _, cell in evidence_of(rows, names).seen.values()):
         with suppress(UserError):  # the cell is reported where it is read
-            csv = with_numbers(texts, own.model_copy(update={"decimal": ".", "thousands": None}), rows, names)
+            csv = with_numbers(texts, dialect.model_copy(update={"decimal": ".", "thousands": None}), rows, names)
             data, tables = data.model_copy(update={"csv": csv}), tuple(replace(table, csv=csv) for table in tables)
     return data, tables
 
@@ -92,13 +92,13 @@ def what_to_write(files: Sequence[Path], csv: CsvParams | None) -> str:
     for file in texts[:1]:
         try:
             data = DataParams.model_construct(path=str(file), query=None, csv=None)
-            found = open_recognised(data, file.parent, [file], {})[0].csv
+            recognised = open_recognised(data, file.parent, [file], {})[0].csv
         except UserError as error:
-            found = _layout_alone(file)
-            if found is None:
+            recognised = _layout_alone(file)
+            if recognised is None:
                 return f"; {error}" if isinstance(error, UnknownForm) else ""
-        if found is not None and found != csv:
-            return f"; it looks written another way: write csv: {found.written} under data in the run file, as init does"
+        if recognised is not None and recognised != csv:
+            return f"; it looks written another way: write csv: {recognised.written} under data in the run file, as init does"
     return ""
 
 

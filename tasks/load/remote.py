@@ -85,8 +85,8 @@ def forget(path: str) -> None:
 
 def named(text: str) -> str:
     """A text with the mirrors' folders replaced by their addresses."""
-    for one in list(_taken.values()):
-        text = text.replace(f"{one.folder}/", one.name).replace(str(one.folder), one.name)
+    for mirrored in list(_taken.values()):
+        text = text.replace(f"{mirrored.folder}/", mirrored.name).replace(str(mirrored.folder), mirrored.name)
     return text
 
 
@@ -141,10 +141,10 @@ def _files(system: "FileSystem", inside: str) -> Iterator["FileInfo"]:
             if _matches(file.path.split("/"), inside.split("/")):
                 yield file
         return
-    (found,) = system.get_file_info([inside])
-    if found.type == FileType.File:
-        yield found
-    elif found.type == FileType.Directory:
+    (info,) = system.get_file_info([inside])
+    if info.type == FileType.File:
+        yield info
+    elif info.type == FileType.Directory:
         yield from (f for f in _below(system, inside) if suffix_of(Path(f.path)) or f"/{DELTA_LOG}/" in f.path)
 
 
@@ -152,8 +152,8 @@ def _below(system: "FileSystem", folder: str, everywhere: bool = False) -> Itera
     """The objects below a prefix: in it, in `column=value` folders and, for a Delta table, everywhere."""
     from pyarrow.fs import FileSelector, FileType
 
-    found = system.get_file_info(FileSelector(folder, allow_not_found=True))
-    entries = sorted(found, key=lambda entry: str(entry.path))
+    listing = system.get_file_info(FileSelector(folder, allow_not_found=True))
+    entries = sorted(listing, key=lambda entry: str(entry.path))
     everywhere = everywhere or any(entry.base_name == DELTA_LOG for entry in entries)
     for entry in entries:
         if entry.type == FileType.Directory and (everywhere or "=" in entry.base_name):

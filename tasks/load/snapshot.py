@@ -95,9 +95,11 @@ def _write(batches: Iterator[Batch], query: str, folder: Path) -> Snapshot:
         digest.update(repr(names).encode() if not parts else b"")
         digest.update("".join(f"{tuple(row)!r}\n" for row in rows).encode("utf-8", "surrogatepass"))
         columns = dict(zip(names, zip(*rows, strict=True) if rows else ([] for _ in names), strict=True))
-        found = {name: _kind(name, values) for name, values in columns.items()}
-        kinds = {name: _wider(name, kinds.get(name, Kind.NOTHING), kind) for name, kind in found.items()}
-        series = [pl.Series(name, _plain(values, found[name]), found[name].dtype) for name, values in columns.items()]
+        batch_kinds = {name: _kind(name, values) for name, values in columns.items()}
+        kinds = {name: _wider(name, kinds.get(name, Kind.NOTHING), kind) for name, kind in batch_kinds.items()}
+        series = [
+            pl.Series(name, _plain(values, batch_kinds[name]), batch_kinds[name].dtype) for name, values in columns.items()
+        ]
         parts.append(folder / f"part-{len(parts):06}.parquet")
         pl.DataFrame(series).write_parquet(parts[-1], compression="lz4")
         count += len(rows)

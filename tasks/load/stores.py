@@ -107,5 +107,5 @@ def _is_set(name: str) -> bool:
 def reason(error: Exception, address: str) -> str:
     """Why a store or server does not return a file, and what to do."""
     text = " ".join(masked(str(error), [address]).split())[:300]
-    found = next((what for words, what in REASONS.items() if any(word in text.lower() for word in words)), None)
-    return f"{found or 'it cannot be read'} ({text})"
+    advice = next((what for words, what in REASONS.items() if any(word in text.lower() for word in words)), None)
+    return f"{advice or 'it cannot be read'} ({text})"

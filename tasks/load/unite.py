@@ -22,14 +22,16 @@ def partitioned(tables: Sequence[Table]) -> list[Table]:
 
     A column that a file itself has stays as it is there.
     """
-    found = [{name: value for name, value in partition_of(table.file).items() if name not in table.columns} for table in tables]
+    partitions = [
+        {name: value for name, value in partition_of(table.file).items() if name not in table.columns} for table in tables
+    ]
     values: dict[str, list[str]] = {}
-    for folders in found:
+    for folders in partitions:
         for name, value in folders.items():
             values.setdefault(name, []).extend([] if value is None else [value])
     whole = {name for name, texts in values.items() if texts and all(map(WHOLE.fullmatch, texts))}
     united = []
-    for table, folders in zip(tables, found, strict=True):
+    for table, folders in zip(tables, partitions, strict=True):
         if not folders:
             united.append(table)
             continue

@@ -37,9 +37,9 @@ def _other_form(some: Sequence[str]) -> str:
 
 def form_of(some: Sequence[str]) -> str | None:
     """What reads texts with days and months in another order, or numbers since 1970; None for others."""
-    days = [found for text in some if text and (found := re.fullmatch(DAY_OR_MONTH, text))]
+    days = [match for text in some if text and (match := re.fullmatch(DAY_OR_MONTH, text))]
     if days and len(days) == len(some):
-        first, second = (max(int(found[group]) for found in days) for group in (1, 3))
+        first, second = (max(int(match[group]) for match in days) for group in (1, 3))
         forms = [form for form, month in (("%d{0}%m{0}%{1}", second), ("%m{0}%d{0}%{1}", first)) if month <= 12]
         year, mark = "Y" if len(days[0][4]) == 4 else "y", days[0][2]
         shown = " or ".join(f'"{form.format(mark, year)}{_clock(days[0][5])}"' for form in forms)

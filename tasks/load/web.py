@@ -37,14 +37,14 @@ def fetch(address: str, folder: Path) -> Path:
                 while block := answer.read(BLOCK):
                     out.write(block)
                     read += len(block)
-            told = answer.headers.get("Content-Length")
+            length = answer.headers.get("Content-Length")
     except urllib.error.HTTPError as error:
         error.close()
         raise OSError(f"the server says {error.code} {error.reason}") from None
     except http.client.HTTPException as error:
         raise OSError(f"the server does not answer as one of the web ({type(error).__name__})") from None
-    if told and told.isdigit() and int(told) != read:
-        raise OSError(f"the connection ended after {read:,} of {int(told):,} bytes")
+    if length and length.isdigit() and int(length) != read:
+        raise OSError(f"the connection ended after {read:,} of {int(length):,} bytes")
     return _unpacked_name(file)
 
 

@@ -148,25 +148,25 @@ def _about(entry: Entry, version: "ModelVersion") -> bool:
 
 def _is_there(name: str, version: str, book: Ledger) -> bool:
     """Whether a champion in the ledger is still registered, and is the version that the ledger means."""
-    found = find(name, version)
+    registered = find(name, version)
     crowned = [entry for entry in book.entries if entry.version == version and entry.decision.moves]
-    return found is not None and (not crowned or _about(crowned[-1], found))
+    return registered is not None and (not crowned or _about(crowned[-1], registered))
 
 
 def holder(name: str, alias: str = CHAMPION) -> str | None:
     """The version that holds an alias, or None."""
-    found = find(name, alias)
-    return None if found is None else str(found.version)
+    registered = find(name, alias)
+    return None if registered is None else str(registered.version)
 
 
 def undecided(name: str) -> bool:
     """Whether the challenger awaits a decision: it is not champion, and no decision was about it."""
-    found, there = find(name, CHALLENGER), ledger.entries(name)
+    pending, there = find(name, CHALLENGER), ledger.entries(name)
     decided = [entry for entry in there if entry.decision is not Event.GONE]
-    if found is None or any(_about(entry, found) for entry in decided):
+    if pending is None or any(_about(entry, pending) for entry in decided):
         return False
-    namesake = any(entry.version == str(found.version) for entry in decided)  # from a name that was deleted and created again
-    return namesake or str(found.version) != ledger.champion(there)
+    namesake = any(entry.version == str(pending.version) for entry in decided)  # from a name that was deleted and created again
+    return namesake or str(pending.version) != ledger.champion(there)
 
 
 def set_alias(name: str, version: str | None) -> None:
@@ -176,9 +176,9 @@ def set_alias(name: str, version: str | None) -> None:
         client.delete_registered_model_alias(name, CHAMPION)
     else:
         client.set_registered_model_alias(name, CHAMPION, version)
-    found = holder(name)
-    if found != version:
-        raise RuntimeError(f"{name}: the alias champion was set to {version} and is {found}")
+    actual = holder(name)
+    if actual != version:
+        raise RuntimeError(f"{name}: the alias champion was set to {version} and is {actual}")
 
 
 def roll_back(name: str, home: Path, unsealed: bool = False, reason: str = "", say: Say = lambda text: None) -> tuple[str, str]:

@@ -75,18 +75,18 @@ class Entry:
         decision, created = tags.get("decision", ""), tags.get("created", "")
         if tags.get("kind") != KIND or decision not in set(Event) or not COUNT.fullmatch(tags.get("number", "")):
             return None
-        if not all(one is not None and (one == "" or COUNT.fullmatch(one)) for one in versions):
+        if not all(version is not None and (version == "" or COUNT.fullmatch(version)) for version in versions):
             return None
         if not {"why", "who", "time"} <= set(tags) or not _is_moment(tags["time"]):
             return None
         if not (tags["version"] or decision == Event.ACCEPTED) or (created and not re.fullmatch(r"[0-9]{1,13}", created)):
             return None
-        found = cls(
+        entry = cls(
             int(tags["number"]), Event(decision), tags["version"], tags["champion"] or None, tags["before"] or None,
             tags["why"], tags["who"], tags["time"], run_id, tags.get("reason", ""), int(created) if created else None,
             tags.get("files", ""), tags.get("previous", ""), tags.get("digest", ""), tags.get("stood", ""),
         )  # fmt: skip
-        return found if found.number <= MOST or found.digest == found.computed() else None
+        return entry if entry.number <= MOST or entry.digest == entry.computed() else None
 
     def tags(self) -> dict[str, str]:
         """The entry as tags of a run, with its digest."""
@@ -98,8 +98,8 @@ class Entry:
         return digest_of(self._said())
 
     def _said(self) -> dict[str, str | int | None]:
-        own = ("number", "decision", "version", "champion", "before", "why", "who", "time", "reason", "created", "files")
-        return {key: getattr(self, key) for key in (*own, "previous")}
+        keys = ("number", "decision", "version", "champion", "before", "why", "who", "time", "reason", "created", "files")
+        return {key: getattr(self, key) for key in (*keys, "previous")}
 
 
 def digest_of(content: object) -> str:
@@ -121,9 +121,9 @@ def digest_of_all(some: Sequence[Entry]) -> str:
 
 def chained(entry: Entry, some: Sequence[Entry]) -> Entry:
     """A new entry, chained to those before it (`some`)."""
-    links = [one for one in some if one.digest]
+    links = [link for link in some if link.digest]
     if links and entry.decision is not Event.ACCEPTED:
-        entry = replace(entry, previous=max(links, key=lambda one: one.number).computed())
+        entry = replace(entry, previous=max(links, key=lambda link: link.number).computed())
     else:
         entry = replace(entry, previous=digest_of_all(some), stood=marks(some))
     return replace(entry, digest=entry.computed())
@@ -136,7 +136,7 @@ def faults(some: Sequence[Entry], deleted: Sequence[Entry], head: Head | None) -
     """
     accepted = max((entry.number for entry in some if entry.decision is Event.ACCEPTED), default=0)
     root = accepted or min((entry.number for entry in some if entry.digest), default=0)
-    found = {
+    problems = {
         entry.number: f"entry {entry.number} was deleted in MLflow (run {entry.run_id}); it can be restored there"
         for entry in deleted
         if entry.number > accepted
@@ -144,18 +144,20 @@ def faults(some: Sequence[Entry], deleted: Sequence[Entry], head: Head | None) -
     here: dict[int, list[Entry]] = {}
     for entry in some:
         here.setdefault(entry.number, []).append(entry)
-    known = {number for number in (*here, *found) if number >= accepted}
+    known = {number for number in (*here, *problems) if number >= accepted}
     last = max([*known, head.number if head else 0], default=0)
     for before, number in pairwise(sorted({max(accepted - 1, 0), *known, last + 1})):
         if number > before + 1:
             gap = f"entry {before + 1} is" if number == before + 2 else f"entries {before + 1} to {number - 1} are"
-            found[before + 1] = f"{gap} missing"
-        told = _wrong(here[number], here.get(number - 1, []), root, head) if number in here and number not in found else None
-        if told:
-            found[number] = f"entry {number} {told}"
-    if root and root not in found and not any(number < root for number in found):
-        found |= _changed_before(here[root][0], [entry for entry in some if entry.number < root])
-    return [told for _, told in sorted(found.items())]
+            problems[before + 1] = f"{gap} missing"
+        problem = (
+            _wrong(here[number], here.get(number - 1, []), root, head) if number in here and number not in problems else None
+        )
+        if problem:
+            problems[number] = f"entry {number} {problem}"
+    if root and root not in problems and not any(number < root for number in problems):
+        problems |= _changed_before(here[root][0], [entry for entry in some if entry.number < root])
+    return [problem for _, problem in sorted(problems.items())]
 
 
 def _wrong(here: Sequence[Entry], before: Sequence[Entry], root: int, head: Head | None) -> str | None:
@@ -177,11 +179,11 @@ def _changed_before(root: Entry, before: Sequence[Entry]) -> dict[int, str]:
     """What differs among the entries covered by a first entry's digest."""
     if root.previous == digest_of_all(before):
         return {}
-    apart = {one.partition(":")[0] for one in {*root.stood.split()} ^ {*marks(before).split()}}
-    numbers = [int(one) for one in apart if COUNT.fullmatch(one)] if root.stood else []
+    apart = {mark.partition(":")[0] for mark in {*root.stood.split()} ^ {*marks(before).split()}}
+    numbers = [int(mark) for mark in apart if COUNT.fullmatch(mark)] if root.stood else []
     if not numbers:
-        told = f"entry {root.number} was written after other entries than today's: one was changed, added or removed"
-        return {root.number: told}
+        problem = f"entry {root.number} was written after other entries than today's: one was changed, added or removed"
+        return {root.number: problem}
     since = f"is not as it was when entry {root.number} was written: changed, added or removed since"
     return {number: f"entry {number} {since}" for number in numbers}
 

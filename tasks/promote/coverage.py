@@ -57,8 +57,8 @@ def coverage(frame: pl.DataFrame, fifths: pl.DataFrame, rules: PromotionParams) 
     if rows.is_empty() or bare:
         words = f"there is no interval {bare or 'to judge'}: too few validation residuals"
         return GateResult("coverage", False, words), ()
-    found = parts(rows, fifths, rules.coverage)
-    return GateResult("coverage", not any(one.refused for one in found), said(found, rules.coverage)), found
+    all_parts = parts(rows, fifths, rules.coverage)
+    return GateResult("coverage", not any(part.refused for part in all_parts), said(all_parts, rules.coverage)), all_parts
 
 
 def interval_rows(frame: pl.DataFrame, model: str, level: int = COVERAGE) -> pl.DataFrame:
@@ -91,33 +91,33 @@ def parts(rows: pl.DataFrame, fifths: pl.DataFrame, limits: tuple[float, float])
     origin, overlap = rows["cutoff"].rank("dense").to_numpy().astype(np.int64) - 1, significance.overlap_in(rows)
     count = int(origin.max()) + 1
     samples = {name: _sample(rows.filter(some), origin[some], count, limits) for name, some in _places(rows, fifths)}
-    tested = {name: one for name, one in samples.items() if one.apart and one.origins >= LEAST_ORIGINS}
-    judged = [name for name, one in samples.items() if one.origins >= LEAST_ORIGINS]
+    tested = {name: sample for name, sample in samples.items() if sample.apart and sample.origins >= LEAST_ORIGINS}
+    judged = [name for name, sample in samples.items() if sample.origins >= LEAST_ORIGINS]
     chances = significance.holm(dict.fromkeys(judged, 1.0) | _chances(tested, overlap))
     return tuple(
         Part(
             name=name,
-            share=one.share,
-            origins=one.origins,
-            outside=one.apart != 0,
+            share=sample.share,
+            origins=sample.origins,
+            outside=sample.apart != 0,
             judged=name in chances,
             p=chances.get(name, 1.0),
         )
-        for name, one in samples.items()
+        for name, sample in samples.items()
     )
 
 
 def _places(rows: pl.DataFrame, fifths: pl.DataFrame) -> Iterator[tuple[str, np.ndarray]]:
     """Each part by name, with a mask [R] of its rows; none by size or step if there is only one."""
     yield ALL, np.ones(rows.height, bool)
-    found = []
+    places = []
     if fifths["fifth"].n_unique() > 1:
         each = fifths["fifth"].n_unique() == fifths.height  # every series is a part
-        found.append(pl.format("series '{}'", "fifth") if each else pl.col("fifth").replace_strict(NAMES, default=None))
+        places.append(pl.format("series '{}'", "fifth") if each else pl.col("fifth").replace_strict(NAMES, default=None))
     if rows["step"].n_unique() > 1:
-        found.append(part_of_horizon(rows))
+        places.append(part_of_horizon(rows))
     order = {name: rank for rank, name in enumerate(NAMES.values())}
-    for place in found:
+    for place in places:
         names = rows.select(place.alias("_place")).to_series()
         for name in sorted(names.drop_nulls().unique(maintain_order=True), key=lambda name: order.get(name, 0)):
             yield name, (names == name).fill_null(False).to_numpy()
@@ -151,7 +151,7 @@ def _sample(rows: pl.DataFrame, origin: np.ndarray, origins: int, limits: tuple[
     with np.errstate(divide="ignore", invalid="ignore"):
         reach = np.nan_to_num(np.abs(y - (low + high) / 2) / ((high - low) / 2), nan=1.0, posinf=np.inf)
     wanted = reach <= np.sort(reach)[int(edge * (len(reach) - 1))]
-    hits = np.stack([np.bincount(origin, one, origins) for one in (hit, wanted)])
+    hits = np.stack([np.bincount(origin, weights, origins) for weights in (hit, wanted)])
     return _Sample(share, apart, np.bincount(origin, minlength=origins).astype(float), hits)
 
 
@@ -159,30 +159,30 @@ def _chances(tested: Mapping[str, _Sample], overlap: int) -> dict[str, float]:
     """Each part's probability to be this far outside by chance, on its own."""
     if not tested:
         return {}
-    apart = np.array([one.apart for one in tested.values()])
-    rows, hits = (np.stack([getattr(one, what) for one in tested.values()], -1) for what in ("rows", "hits"))
+    apart = np.array([sample.apart for sample in tested.values()])
+    rows, hits = (np.stack([getattr(sample, what) for sample in tested.values()], -1) for what in ("rows", "hits"))
     return dict(zip(tested, significance.share_p(apart, hits, rows, overlap).tolist(), strict=True))
 
 
-def said(found: Sequence[Part], limits: tuple[float, float]) -> str:
+def said(all_parts: Sequence[Part], limits: tuple[float, float]) -> str:
     """The overall coverage, the parts outside (by chance or not), and how many are not judged, in words."""
     least, most = limits
-    words = f"the {COVERAGE} % interval covers {found[0].share:.1%}, between {least:.0%} and {most:.0%} is asked for"
-    low, high = (end(found, key=lambda one: one.share) for end in (min, max))
-    if len(found) > 1:
-        words += f"; of {len(found)} parts {low.name} covers least, {low.share:.1%}, and {high.name} most, {high.share:.1%}"
-    for several, told in (
-        ([one for one in found if one.refused], "outside by more than chance"),
-        ([one for one in found if one.outside and one.judged and not one.refused], "outside by no more than chance"),
+    words = f"the {COVERAGE} % interval covers {all_parts[0].share:.1%}, between {least:.0%} and {most:.0%} is asked for"
+    low, high = (end(all_parts, key=lambda part: part.share) for end in (min, max))
+    if len(all_parts) > 1:
+        words += f"; of {len(all_parts)} parts {low.name} covers least, {low.share:.1%}, and {high.name} most, {high.share:.1%}"
+    for several, verdict in (
+        ([part for part in all_parts if part.refused], "outside by more than chance"),
+        ([part for part in all_parts if part.outside and part.judged and not part.refused], "outside by no more than chance"),
         (
-            [one for one in found if one.outside and not one.judged],
+            [part for part in all_parts if part.outside and not part.judged],
             f"outside, not judged by fewer than {LEAST_ORIGINS} origins",
         ),
     ):
         if several:
-            names = ", ".join(f"{one.name} with {one.share:.1%}" for one in several[:5])
+            names = ", ".join(f"{part.name} with {part.share:.1%}" for part in several[:5])
             more = f" and {len(several) - 5} more" if len(several) > 5 else ""
-            words += f"; {len(several)} {told}: {names}{more}"
-    if not any(one.judged for one in found):
-        words += f"; shown and not judged: {found[0].origins} origins, {LEAST_ORIGINS} are needed"
+            words += f"; {len(several)} {verdict}: {names}{more}"
+    if not any(part.judged for part in all_parts):
+        words += f"; shown and not judged: {all_parts[0].origins} origins, {LEAST_ORIGINS} are needed"
     return words

@@ -46,15 +46,15 @@ class Deadline:
 @contextmanager
 def deadline(minutes: float | None) -> Iterator[Deadline]:
     """Limits a block in minutes; None: no limit.  Raises Overdue if it cut off a gate's process."""
-    found = Deadline(minutes)
-    timer = threading.Timer(min(60 * (minutes or math.inf), threading.TIMEOUT_MAX), found.stop.set)
+    limit = Deadline(minutes)
+    timer = threading.Timer(min(60 * (minutes or math.inf), threading.TIMEOUT_MAX), limit.stop.set)
     timer.daemon = True
     timer.start()
     try:
-        yield found
+        yield limit
     except (Interrupted, subprocess.TimeoutExpired) as error:
-        if found.left == 0:
-            raise found.overdue() from error
+        if limit.left == 0:
+            raise limit.overdue() from error
         raise
     finally:
         timer.cancel()

@@ -78,7 +78,7 @@ class Decision:
     @property
     def again(self) -> str:
         """The command that judges the same version again, with the options that waive its unmet gates."""
-        options = [one.option for one in self.gates if one.option]
+        options = [result.option for result in self.gates if result.option]
         return shlex.join(["python", "-m", "flows", "promote", self.name, "--version", self.version, *options])
 
     @property
@@ -102,24 +102,24 @@ def promote(
     Raises Overdue, deciding nothing, if the gates take too long.
     """
     with alias.held(name, home, say) as turn, ExitStack() as open_:
-        found, holder = needed(name, options.version or CHALLENGER), find(name, CHAMPION)
+        registered, holder = needed(name, options.version or CHALLENGER), find(name, CHAMPION)
         before = None if holder is None else str(holder.version)
-        if before == str(found.version):
+        if before == str(registered.version):
             return Decision(name, Outcome.UNCHANGED, before, before)
-        challenger = open_.enter_context(opened(found, servable=True, unsealed=options.unsealed))
+        challenger = open_.enter_context(opened(registered, servable=True, unsealed=options.unsealed))
         gone = None if holder is None else lost_file(holder)
         champion = None if holder is None or gone else open_.enter_context(opened(holder))
         results, figures = judge(challenger, champion, home, device, options, say)
         if gone:  # it can be neither served nor compared with
             results = (*results, GateResult("champion", True, f"version {before} has lost {gone}: nothing is left to beat"))
-        passed = all(one.passed for one in results)
+        passed = all(result.passed for result in results)
         if options.dry_run:
             outcome = Outcome.WOULD_PROMOTE if passed else Outcome.WOULD_REFUSE
             return Decision(name, outcome, challenger.version, before, results, None, figures)
         outcome, event = (Outcome.PROMOTED, Event.PROMOTED) if passed else (Outcome.REFUSED, Event.REFUSED)
         now, why = challenger.version if passed else before, gates.summary(results)
         why += f"; {figures.lead}" if passed and figures else ""
-        draft = Draft(event, challenger.version, now, before, why, int(found.creation_timestamp), options.reason)
+        draft = Draft(event, challenger.version, now, before, why, int(registered.creation_timestamp), options.reason)
         files = _files(results, figures, challenger, champion)
         after = alias.carry_out(turn, home, draft, files, figures.metrics() if figures else {})
         return Decision(name, outcome, challenger.version, after.champion, results, after.number, figures)
@@ -133,7 +133,7 @@ def _files(
     if champion is not None:
         prints[THEIRS] = champion.facts.trained_on.fingerprint if champion.facts.trained_on else None
     contents = {
-        "verdicts.json": [asdict(one) for one in results],
+        "verdicts.json": [asdict(result) for result in results],
         "scores.json": figures.to_dict() if figures else {},
         "fingerprints.json": prints,
     }

@@ -71,10 +71,10 @@ def enough_origins(frame: pl.DataFrame) -> GateResult:
     origins, series = rows["cutoff"].n_unique(), rows["unique_id"].n_unique()
     overlap = significance.overlap_in(rows)
     needed = max(significance.FEWEST, 2 * overlap)
-    told = f"{origins} origins of {series} series that no version has seen"
+    words = f"{origins} origins of {series} series that no version has seen"
     if significance.enough(np.empty(origins), overlap) or series >= significance.FEWEST:
-        return GateResult("origins", True, told)
-    return GateResult("origins", False, f"{told}: {needed - origins} more origins are needed ({needed} in all)")
+        return GateResult("origins", True, words)
+    return GateResult("origins", False, f"{words}: {needed - origins} more origins are needed ({needed} in all)")
 
 
 def whole(frame: pl.DataFrame, versions: Mapping[str, bool]) -> GateResult:
@@ -93,29 +93,29 @@ def whole(frame: pl.DataFrame, versions: Mapping[str, bool]) -> GateResult:
             (lacking if may_lack else wrong).append(f"{none + infinite:,} of {frame.height:,} of the {name}'s")
     if wrong:
         return GateResult("numbers", False, f"forecasts that are no numbers: {', '.join(wrong)}")
-    told = f" but {', '.join(lacking)}, which are none" if lacking else ""
-    return GateResult("numbers", True, f"every forecast is a number{told}")
+    caveat = f" but {', '.join(lacking)}, which are none" if lacking else ""
+    return GateResult("numbers", True, f"every forecast is a number{caveat}")
 
 
 def skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) -> GateResult:
     """Skill against the best baseline, over all rows that both forecast."""
     every = measures.measured([frame], [OURS, yard.bar], yard.scale)
-    found, lead = _skill(every.scores[OURS], every.scores[yard.bar]), yard.lead(frame, OURS, yard.bar)
-    if found is None:
+    value, lead = _skill(every.scores[OURS], every.scores[yard.bar]), yard.lead(frame, OURS, yard.bar)
+    if value is None:
         return GateResult("skill", False, f"no row that challenger and {yard.bar} both forecast gives a {yard.name}")
     words = (
-        f"skill {found:+.1%} against {yard.bar} in {yard.name}{_between(lead)}; at least {rules.min_skill:+.1%} is asked for"
+        f"skill {value:+.1%} against {yard.bar} in {yard.name}{_between(lead)}; at least {rules.min_skill:+.1%} is asked for"
     )
-    return GateResult("skill", found >= rules.min_skill, words)
+    return GateResult("skill", value >= rules.min_skill, words)
 
 
 def skill_naive(frame: pl.DataFrame, yard: Yardstick, least: float) -> GateResult:
     """Skill by MAE against the best of last value, drift and seasonal naive, for those who ask for it."""
-    found = scores.skill([frame], OURS, yard.naive)
-    if found is None:
+    value = scores.skill([frame], OURS, yard.naive)
+    if value is None:
         return GateResult("skill_naive", False, f"no row that challenger and {yard.naive} both forecast gives a skill")
-    words = f"skill {found:+.1%} against {yard.naive} in MAE; at least {least:+.1%} is asked for"
-    return GateResult("skill_naive", found >= least, words)
+    words = f"skill {value:+.1%} against {yard.naive} in MAE; at least {least:+.1%} is asked for"
+    return GateResult("skill_naive", value >= least, words)
 
 
 def chance(frame: pl.DataFrame, yard: Yardstick, allowed: bool) -> GateResult:
@@ -132,10 +132,10 @@ def chance(frame: pl.DataFrame, yard: Yardstick, allowed: bool) -> GateResult:
 
 def bar_itself(yard: Yardstick, rules: PromotionParams) -> list[GateResult]:
     """Skill and slices of a challenger that is itself the best baseline."""
-    told = f"it is {yard.bar}, the best baseline itself: its skill{{}} is 0; at least {{:+.1%}} is asked for"
+    words = f"it is {yard.bar}, the best baseline itself: its skill{{}} is 0; at least {{:+.1%}} is asked for"
     return [
-        GateResult("skill", rules.min_skill <= 0, told.format("", rules.min_skill)),
-        GateResult("slices", rules.min_slice_skill <= 0, told.format(" in every slice", rules.min_slice_skill)),
+        GateResult("skill", rules.min_skill <= 0, words.format("", rules.min_skill)),
+        GateResult("slices", rules.min_slice_skill <= 0, words.format(" in every slice", rules.min_slice_skill)),
     ]
 
 
@@ -150,9 +150,9 @@ def slice_skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) ->
     needed = significance.FEWEST if apart else LEAST_ORIGINS
     judged: dict[str, float] = {}
     chances: dict[str, float] = {}
-    for place, told in ((part_of_horizon(frame), "{}"), (pl.col("unique_id"), "series {!r}")):
+    for place, template in ((part_of_horizon(frame), "{}"), (pl.col("unique_id"), "series {!r}")):
         for key, value in _skills(rows.filter(pl.col("cutoff").n_unique().over(place) >= needed), yard, place).items():
-            name = told.format(key)
+            name = template.format(key)
             judged[name] = value
             chances[name] = 1.0 if value >= least else _chance_of(value, rows.filter(place == key), yard, least)
     if not judged:
@@ -168,19 +168,19 @@ def slice_skill(frame: pl.DataFrame, yard: Yardstick, rules: PromotionParams) ->
 def _skills(rows: pl.DataFrame, yard: Yardstick, place: pl.Expr) -> dict[str, float]:
     """Skill against the bar of each slice that has a score."""
     table = measures.measured_by([rows], [OURS, yard.bar], yard.scale, place)
-    found = {name: _skill(ours, bar) for name, ours, bar in table.select("_slice", OURS, yard.bar).iter_rows()}
-    return {name: value for name, value in found.items() if value is not None}
+    skills = {name: _skill(ours, bar) for name, ours, bar in table.select("_slice", OURS, yard.bar).iter_rows()}
+    return {name: value for name, value in skills.items() if value is not None}
 
 
-def _chance_of(found: float, rows: pl.DataFrame, yard: Yardstick, least: float) -> float:
+def _chance_of(observed: float, rows: pl.DataFrame, yard: Yardstick, least: float) -> float:
     """The one-sided p of a slice with skill `least` looking as weak as this one; 1 if unknown."""
-    if found == -math.inf:  # the bar has no error
+    if observed == -math.inf:  # the bar has no error
         return 0.0
     lead = yard.lead(rows, OURS, yard.bar)
     if lead is None or lead.skill_low is None or lead.skill_high is None:
         return 1.0
     spread = (lead.skill_high - lead.skill_low) / (2 * NormalDist().inv_cdf(0.95))
-    return NormalDist(least, spread).cdf(found) if spread else 0.0
+    return NormalDist(least, spread).cdf(observed) if spread else 0.0
 
 
 def part_of_horizon(frame: pl.DataFrame) -> pl.Expr:
@@ -210,19 +210,19 @@ def _between(lead: Difference | None) -> str:
 
 def against_champion(frame: pl.DataFrame, yard: Yardstick, newer: bool, rules: PromotionParams) -> GateResult:
     """`better`: by the margin, interval clear of zero; `not_worse`: newer data, no loss beyond the margin."""
-    found = yard.lead(frame, OURS, THEIRS)
-    if found is None or found.skill is None or found.skill_low is None or found.skill_high is None:
+    lead = yard.lead(frame, OURS, THEIRS)
+    if lead is None or lead.skill is None or lead.skill_low is None or lead.skill_high is None:
         return GateResult("champion", False, "the two cannot be told apart: too few origins with an actual")
-    share, low, high = -found.skill, -found.skill_high, -found.skill_low
+    share, low, high = -lead.skill, -lead.skill_high, -lead.skill_low
     error = "error" if yard.name == "MAE" else f"error ({yard.name})"
-    told = f"{error} {share:+.1%} of the champion's, 90 % of resampled {found.over} between {low:+.1%} and {high:+.1%}"
+    words = f"{error} {share:+.1%} of the champion's, 90 % of resampled {lead.over} between {low:+.1%} and {high:+.1%}"
     if rules.rule == "better":
         passed = share <= -rules.margin and high < 0
-        return GateResult("champion", passed, f"{told}; asked for: at most {-rules.margin:+.1%}, and the interval below zero")
+        return GateResult("champion", passed, f"{words}; asked for: at most {-rules.margin:+.1%}, and the interval below zero")
     passed = newer and high < rules.margin
     age = "newer data" if newer else "data that are not newer"
     return GateResult(
-        "champion", passed, f"{told}, from {age}; asked for: newer data, and the interval below {rules.margin:+.1%}"
+        "champion", passed, f"{words}, from {age}; asked for: newer data, and the interval below {rules.margin:+.1%}"
     )
 
 
@@ -231,17 +231,17 @@ def against_its_intervals(frame: pl.DataFrame, yard: Yardstick, rules: Promotion
 
     In units of the run's measure, on the rows where both have an interval.
     """
-    found, name = interval_lead(frame, yard), f"interval score of {COVERAGE} %"
-    if found is None or found.skill is None:
+    lead, name = interval_lead(frame, yard), f"interval score of {COVERAGE} %"
+    if lead is None or lead.skill is None:
         return GateResult("intervals", True, f"no row on which both have an interval gives an {name}")
-    share = 0.0 - found.skill  # no -0
-    told = f"{name} {share:+.1%} of the champion's"
-    if found.skill_low is None or found.skill_high is None:
-        return GateResult("intervals", share <= rules.margin, f"{told}; at most {rules.margin:+.1%} is asked for")
-    low, high = 0.0 - found.skill_high, 0.0 - found.skill_low
-    told += f", 90 % of resampled {found.over} between {low:+.1%} and {high:+.1%}"
+    share = 0.0 - lead.skill  # no -0
+    words = f"{name} {share:+.1%} of the champion's"
+    if lead.skill_low is None or lead.skill_high is None:
+        return GateResult("intervals", share <= rules.margin, f"{words}; at most {rules.margin:+.1%} is asked for")
+    low, high = 0.0 - lead.skill_high, 0.0 - lead.skill_low
+    words += f", 90 % of resampled {lead.over} between {low:+.1%} and {high:+.1%}"
     asked = f"asked for: at most {rules.margin:+.1%}, or an interval that reaches zero"
-    return GateResult("intervals", share <= rules.margin or low <= 0, f"{told}; {asked}")
+    return GateResult("intervals", share <= rules.margin or low <= 0, f"{words}; {asked}")
 
 
 def interval_scores(frame: pl.DataFrame, models: Sequence[str]) -> pl.DataFrame:
@@ -278,16 +278,16 @@ def checks(passed: bool | None) -> GateResult:
 
 def code(fingerprint: Fingerprint, allowed: bool) -> GateResult:
     """Whether a revision holds the code that trained the version."""
-    found = standing(fingerprint)
-    if found.kept:
-        return GateResult("code", True, found.words)
+    state = standing(fingerprint)
+    if state.kept:
+        return GateResult("code", True, state.words)
     if allowed:
-        return GateResult("code", True, f"{found.words} (--allow-dirty)", option="--allow-dirty")
-    return GateResult("code", False, found.words, found.way)
+        return GateResult("code", True, f"{state.words} (--allow-dirty)", option="--allow-dirty")
+    return GateResult("code", False, state.words, state.way)
 
 
 def summary(results: Sequence[GateResult]) -> str:
     """Why a challenger was refused, or that every gate was passed and which ones an option waived."""
-    against = [f"{one.gate}: {one.words}" for one in results if not one.passed]
-    allowed = [f"{one.gate}: {one.words}" for one in results if one.passed and one.option]
+    against = [f"{result.gate}: {result.words}" for result in results if not result.passed]
+    allowed = [f"{result.gate}: {result.words}" for result in results if result.passed and result.option]
     return "; ".join(against or [f"all {len(results)} gates were passed", *allowed])

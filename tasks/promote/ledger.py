@@ -62,14 +62,14 @@ class Ledger:
     @property
     def notes(self) -> list[str]:
         """What people should know without it stopping a decision."""
-        told = []
+        notes = []
         if self.trashed:
-            told.append(f"the experiment {self.name}{LEDGER} lies in MLflow's trash; the next decision takes it out again")
+            notes.append(f"the experiment {self.name}{LEDGER} lies in MLflow's trash; the next decision takes it out again")
         if self.foreign:
             some = ", ".join(self.foreign[:5]) + (", ..." if len(self.foreign) > 5 else "")
             what = "1 run in it is" if len(self.foreign) == 1 else f"{len(self.foreign)} runs in it are"
-            told.append(f"experiment {self.name}{LEDGER}: {what} no entry of the ledger and ignored ({some})")
-        return told
+            notes.append(f"experiment {self.name}{LEDGER}: {what} no entry of the ledger and ignored ({some})")
+        return notes
 
     @property
     def broken(self) -> str:
@@ -108,13 +108,13 @@ def read(name: str) -> Ledger:
     """The ledger as it stands, sound or not."""
     from mlflow.entities import ViewType
 
-    client, head, found = connection.client(), _head(name), _experiment(name)
-    if found is None:
+    client, head, experiment = connection.client(), _head(name), _experiment(name)
+    if experiment is None:
         return Ledger(name, faults=tuple(chain.faults([], [], head)), head=head)
-    trashed = found.lifecycle_stage == "deleted"
+    trashed = experiment.lifecycle_stage == "deleted"
     there = list(
         connection.every(
-            lambda token: client.search_runs([found.experiment_id], "", ViewType.ALL, max_results=1000, page_token=token)
+            lambda token: client.search_runs([experiment.experiment_id], "", ViewType.ALL, max_results=1000, page_token=token)
         )
     )
     entries, deleted, foreign = list[Entry](), list[Entry](), list[str]()
@@ -136,10 +136,10 @@ def entries(name: str) -> list[Entry]:
 
 def sound(name: str) -> Ledger:
     """The ledger.  Raises Broken if its chain is broken."""
-    found = read(name)
-    if found.faults:
-        raise Broken(f"{found.broken}\n{HOW.format(name=name)}")
-    return found
+    book = read(name)
+    if book.faults:
+        raise Broken(f"{book.broken}\n{HOW.format(name=name)}")
+    return book
 
 
 def champion(some: list[Entry] | tuple[Entry, ...]) -> str | None:
@@ -157,18 +157,18 @@ def ready(name: str) -> bool:
 
     Returns whether it was there.
     """
-    found = _experiment(name)
-    if found is None or found.lifecycle_stage != "deleted":
+    experiment = _experiment(name)
+    if experiment is None or experiment.lifecycle_stage != "deleted":
         return False
-    connection.client().restore_experiment(found.experiment_id)
+    connection.client().restore_experiment(experiment.experiment_id)
     return True
 
 
 def clear(name: str) -> int:
     """Ends interrupted entries; returns how many."""
-    client, found = connection.client(), _experiment(name)
+    client, experiment = connection.client(), _experiment(name)
     cut = f"attributes.status = 'RUNNING' and tags.kind = '{chain.KIND}'"
-    some = client.search_runs([found.experiment_id], cut) if found else []
+    some = client.search_runs([experiment.experiment_id], cut) if experiment else []
     for run in some:
         client.set_terminated(run.info.run_id, "KILLED")
     return len(some)
@@ -193,9 +193,9 @@ def open_entry(book: Ledger, home: Path, draft: Draft, files: Mapping[str, str] 
         ),
         book.entries,
     )  # fmt: skip
-    told = f"{draft.decision}: version {draft.version}. {entry.why}"[:LONGEST]
+    note = f"{draft.decision}: version {draft.version}. {entry.why}"[:LONGEST]
     made = client.create_run(
-        experiment, run_name=f"{entry.number} {draft.decision} {draft.version}".strip(), tags={**entry.tags(), NOTE: told}
+        experiment, run_name=f"{entry.number} {draft.decision} {draft.version}".strip(), tags={**entry.tags(), NOTE: note}
     )
     for file, content in (files or {}).items():
         client.log_text(made.info.run_id, content, file)
@@ -247,15 +247,15 @@ def _head(name: str) -> Head | None:
 
 
 def _experiment(name: str) -> "Experiment | None":
-    found: Experiment | None = connection.client().get_experiment_by_name(f"{name}{LEDGER}")
-    return found
+    experiment: Experiment | None = connection.client().get_experiment_by_name(f"{name}{LEDGER}")
+    return experiment
 
 
 def _rivals(opened: Opened) -> bool:
     """Whether another entry with the same number counts."""
-    found = _experiment(opened.name)
+    experiment = _experiment(opened.name)
     clause = f"tags.number = '{opened.entry.number}' and tags.kind = '{chain.KIND}' and attributes.status = 'FINISHED'"
-    some = connection.client().search_runs([found.experiment_id], clause) if found else []
+    some = connection.client().search_runs([experiment.experiment_id], clause) if experiment else []
     return any(run.info.run_id != opened.run_id for run in some)
 
 

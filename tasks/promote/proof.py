@@ -64,11 +64,11 @@ class Proof:
     words: str
 
 
-def differing(recorded: Fingerprint, found: Fingerprint) -> tuple[Change, ...]:
+def differing(recorded: Fingerprint, current: Fingerprint) -> tuple[Change, ...]:
     """Each field in which two fingerprints differ; `code` under different rules cannot be compared."""
-    then, now = dict(recorded), dict(found)
+    then, now = dict(recorded), dict(current)
     apart = {name: _changed(then.get(name), now.get(name)) for name in FIELDS}
-    old, new = recorded.get("code_rule", 1), found.get("code_rule", 1)
+    old, new = recorded.get("code_rule", 1), current.get("code_rule", 1)
     if old != new:
         what = "what this field is taken over changed with lagline 0.2.0, so that it cannot be compared"
         apart["code"] = f"{what}: rule {old} then, {new} now"
@@ -85,10 +85,10 @@ def _changed(then: object, now: object) -> str:
 
 
 def _flat(tree: Mapping[str, object], above: str = "") -> dict[str, object]:
-    found: dict[str, object] = {}
+    flat: dict[str, object] = {}
     for name, value in tree.items():
-        found |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
-    return found
+        flat |= _flat(value, f"{above}{name}.") if isinstance(value, Mapping) else {f"{above}{name}": value}
+    return flat
 
 
 def _short(value: object) -> str:
@@ -126,12 +126,12 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
     except UserError as error:
         return Proof(False, False, (), f"cannot be trained again: {error}")
     apart = differing(kept.fingerprint, fingerprint(job, content_digest(job.panel)))
-    fields, told = {change.field for change in apart}, "; ".join(map(str, apart))
+    fields, changes = {change.field for change in apart}, "; ".join(map(str, apart))
     what = "forecasts" if is_baseline(job.family) else "weights"
     if fields & set(OF_FORECASTS if what == "forecasts" else DECISIVE):
         way_back = _way_back(kept.fingerprint) if "code" in fields else ""
         verb = "forecast" if what == "forecasts" else "be trained"
-        return Proof(False, False, apart, f"cannot {verb} again as it was: {told}{way_back}")
+        return Proof(False, False, apart, f"cannot {verb} again as it was: {changes}{way_back}")
     if unknown := _unknown_argument(job):
         return Proof(False, False, apart, f"cannot be trained again: {unknown}")
     with tempfile.TemporaryDirectory(dir=home, prefix=".reproduce-") as scratch:
@@ -144,9 +144,9 @@ def _again(version: Version, kept: Trained, home: Path, device: str, say: Say, s
         if what == "forecasts" or not fields & {"device", "torch"}:
             words = f"other {what} came out ({result.weights[:12]}, not {kept.weights[:12]})"
             way_back = _way_back(kept.fingerprint) if "code" in fields else ""
-            return Proof(False, False, apart, f"{words}; differing: {told}{way_back}" if told else words)
+            return Proof(False, False, apart, f"{words}; differing: {changes}{way_back}" if changes else words)
         gap = _forecast_gap(version, home, job, fit_folder(job, Path(scratch)), isinstance(kept, Refitted))
-    words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {told}"
+    words = f"other weights, forecasts {gap:.2g} of their spread apart (allowed {TOLERANCE:g}); differing: {changes}"
     return Proof(gap <= TOLERANCE, False, apart, words)
 
 
@@ -159,15 +159,15 @@ def _unknown_argument(job: Job) -> str:
             take_in(code)
     except OutsideError as error:
         return str(error)
-    for one in job.members or (job,):
-        if is_baseline(one.family):  # the schema has checked its arguments
+    for member in job.members or (job,):
+        if is_baseline(member.family):  # the schema has checked its arguments
             continue
         try:
-            kind = family_of(one.family)
+            kind = family_of(member.family)
             if kind is None:
-                return f"there is no family {one.family}"
-            own = {name: value for name, value in one.network.items() if name not in ("skip", "lookback")}
-            check_arguments(kind, one.family, own)
+                return f"there is no family {member.family}"
+            own = {name: value for name, value in member.network.items() if name not in ("skip", "lookback")}
+            check_arguments(kind, member.family, own)
         except ValueError as error:
             return str(error)
     return ""
@@ -179,9 +179,11 @@ def _stopped(job: Job, kept: Trained) -> Job:
         job = job.with_training(stop_step=kept.stop_step)
     if not kept.stop_steps:
         return job
-    own, others = kept.stop_steps[: len(job.members)], kept.stop_steps[len(job.members) :]
-    pairs = zip(job.members, own, strict=True)
-    job = replace(job, members=tuple(one if step is None else one.with_training(stop_step=step) for one, step in pairs))
+    member_steps, others = kept.stop_steps[: len(job.members)], kept.stop_steps[len(job.members) :]
+    pairs = zip(job.members, member_steps, strict=True)
+    job = replace(
+        job, members=tuple(member if step is None else member.with_training(stop_step=step) for member, step in pairs)
+    )
     return replace(job, greedy=replace(job.greedy, stops=others)) if job.greedy else job
 
 

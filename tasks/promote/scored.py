@@ -54,14 +54,14 @@ class Figures:
     @property
     def words(self) -> str:
         """The scores of all models in the measure."""
-        told = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if value is not None)
-        return f"{SCORES[self.measure]} on {self.origins} unseen origins of {self.series} series: {told}"
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in self.score.items() if value is not None)
+        return f"{SCORES[self.measure]} on {self.origins} unseen origins of {self.series} series: {listed}"
 
     @property
     def lead(self) -> str:
         """The challenger's skill against the bar."""
-        found = self.skill[OURS]
-        return f"skill {'unknown' if found is None else f'{found:+.1%}'} against {self.bar} in {SCORES[self.measure]}"
+        value = self.skill[OURS]
+        return f"skill {'unknown' if value is None else f'{value:+.1%}'} against {self.bar} in {SCORES[self.measure]}"
 
     def metrics(self) -> dict[str, float]:
         """Every score that is a number, by its MLflow name."""
@@ -75,19 +75,19 @@ class Figures:
     def to_dict(self) -> dict[str, object]:
         """The content of scores.json of a ledger entry."""
         gaps = {f"{one}_less_{other}": asdict(gap) if gap else None for (one, other), gap in self.less.items()}
-        own = {name: getattr(self, name) for name in ("origins", "series", "rows", "naive", "measure")}
-        parts = [asdict(one) for one in self.parts]
-        return {**own, "baseline": self.bar, **self._flat(), **gaps, f"{OURS}_coverage_{COVERAGE}_by": parts}
+        fields = {name: getattr(self, name) for name in ("origins", "series", "rows", "naive", "measure")}
+        parts = [asdict(part) for part in self.parts]
+        return {**fields, "baseline": self.bar, **self._flat(), **gaps, f"{OURS}_coverage_{COVERAGE}_by": parts}
 
     def _flat(self) -> dict[str, float | None]:
-        found: dict[str, float | None] = {}
+        flat: dict[str, float | None] = {}
         for name in self.mae:
-            found |= {f"{name}_mae": self.mae[name], f"{name}_score": self.score[name]}
+            flat |= {f"{name}_mae": self.mae[name], f"{name}_score": self.score[name]}
         for name in self.skill:
-            found |= {f"{name}_skill": self.skill[name], f"{name}_skill_naive": self.skill_naive[name]}
-            found[f"{name}_coverage_{COVERAGE}"] = self.coverage[name]
-            found[f"{name}_interval_score_{COVERAGE}"] = self.interval_score[name]
-        return found
+            flat |= {f"{name}_skill": self.skill[name], f"{name}_skill_naive": self.skill_naive[name]}
+            flat[f"{name}_coverage_{COVERAGE}"] = self.coverage[name]
+            flat[f"{name}_interval_score_{COVERAGE}"] = self.interval_score[name]
+        return flat
 
 
 def score(
@@ -100,9 +100,9 @@ def score(
     parts: tuple[Part, ...] = ()
     results = [
         gates.enough_origins(frame),
-        gates.whole(frame, {name: is_baseline(one.facts.family) for name, one in versions.items()}),
+        gates.whole(frame, {name: is_baseline(version.facts.family) for name, version in versions.items()}),
     ]
-    if all(one.passed for one in results):
+    if all(result.passed for result in results):
         results += gates.bar_itself(yard, rules) if itself else [gates.skill(frame, yard, rules)]
         if rules.min_skill_naive is not None:
             results.append(gates.skill_naive(frame, yard, rules.min_skill_naive))
@@ -136,8 +136,8 @@ def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame
 
 def _baselines(version: Version) -> list[str]:
     """The baselines a version forecasts with: itself, or members of an ensemble."""
-    facts = version.facts
-    return [facts.family, *(one.name for one in (facts.combined.baselines if facts.combined else ()))]
+    bundle = version.facts
+    return [bundle.family, *(baseline.name for baseline in (bundle.combined.baselines if bundle.combined else ()))]
 
 
 def unlike(challenger: Version, champion: Version | None) -> str | None:
@@ -164,7 +164,7 @@ def unlike(challenger: Version, champion: Version | None) -> str | None:
 def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> Figures:
     """Scores on the rows the versions and the bar forecast; another naive one's on those of them it has."""
     models, plain = list(dict.fromkeys((*versions, yard.bar))), replace(yard.scale, by="mae")
-    found, errors = (measured([frame], models, scale) for scale in (yard.scale, plain))
+    judged, errors = (measured([frame], models, scale) for scale in (yard.scale, plain))
     other = {} if yard.naive in models else {yard.naive: [*models, yard.naive]}
     common = frame.filter(pl.all_horizontal(pl.col("y", *models).cast(pl.Float64).is_finite()))
     pairs = [*((name, yard.bar) for name in versions), *([(OURS, THEIRS)] if THEIRS in versions else [])]
@@ -176,8 +176,8 @@ def _figures(frame: pl.DataFrame, versions: Sequence[str], yard: Yardstick) -> F
         bar=yard.bar,
         measure=yard.scale.by,
         mae={**errors.scores, **{name: measured([frame], some, plain).scores[name] for name, some in other.items()}},
-        score={**found.scores, **{name: measured([frame], some, yard.scale).scores[name] for name, some in other.items()}},
-        skill={name: found.skill(name, yard.bar) for name in versions},
+        score={**judged.scores, **{name: measured([frame], some, yard.scale).scores[name] for name, some in other.items()}},
+        skill={name: judged.skill(name, yard.bar) for name in versions},
         skill_naive={name: skill([frame], name, yard.naive) for name in versions},
         less={(one, other): yard.lead(frame, one, other) for one, other in pairs},
         coverage={name: covered(frame, name) for name in versions},

@@ -45,7 +45,7 @@ SEASONS, LEAST = 3, 10  # seasons in a baseline's example, and at least this man
 
 def write_bundle(
     folder: Path,
-    facts: BundleFacts,
+    bundle: BundleFacts,
     panel: Panel,
     judged: Model | None,
     refitted: Model | None = None,
@@ -57,15 +57,15 @@ def write_bundle(
     for people only.
     Raises ValueError if the exported graph and the forecaster disagree, or the facts could not be read again.
     """
-    params = facts.windows
+    params = bundle.windows
     programs = _programs("weights.safetensors", "graph.pt2", judged, params, panel) if judged is not None else {}
     if refitted is not None:
         programs |= _programs("refitted.safetensors", "refitted.pt2", refitted, params, panel)
     files = {
-        "model.json": json.dumps(facts.to_dict(), indent=1, allow_nan=False).encode(),
+        "model.json": json.dumps(bundle.to_dict(), indent=1, allow_nan=False).encode(),
         **programs,
         f"code/{serving_name()}.py": serving.SOURCE,
-        "example.json": json.dumps(example(panel, facts), allow_nan=False).encode(),
+        "example.json": json.dumps(example(panel, bundle), allow_nan=False).encode(),
         **(papers or {}),
     }
     for name in ("model.json", "example.json"):  # never write what could not be opened again
@@ -75,10 +75,10 @@ def write_bundle(
 
 def _programs(weights: str, graph: str, forecaster: Model, params: WindowParams, panel: Panel) -> dict[str, bytes]:
     """The two files of a forecaster, with the graph checked against it."""
-    own = copy.deepcopy(forecaster).cpu().eval()
-    archive = export(own, params)
-    check_parity(serving.open_graph(archive), own, params, panel)
-    return {weights: _weights(own), graph: archive}
+    cpu_model = copy.deepcopy(forecaster).cpu().eval()
+    archive = export(cpu_model, params)
+    check_parity(serving.open_graph(archive), cpu_model, params, panel)
+    return {weights: _weights(cpu_model), graph: archive}
 
 
 def serving_name() -> str:
@@ -101,9 +101,9 @@ def check_parity(graph: Callable[..., Tensor], forecaster: Model, params: Window
         at = windows.origins[torch.linspace(0, len(origins) - 1, size).long()]
         inputs = windows.inputs(at)
         inputs.series_B[-1] = len(panel.ids)  # a series that is not in training
-        expected, found = forecaster(*inputs), graph(*inputs)
-        difference = (found - expected).abs()
-        if found.shape != expected.shape or not (difference <= (RELATIVE * expected.abs()).clamp(min=TOLERANCE)).all():
+        expected, actual = forecaster(*inputs), graph(*inputs)
+        difference = (actual - expected).abs()
+        if actual.shape != expected.shape or not (difference <= (RELATIVE * expected.abs()).clamp(min=TOLERANCE)).all():
             raise ValueError(f"the exported graph differs from the forecaster by {difference.max():g} in a batch of {size}")
         worst = max(worst, float(difference.max()))
     return worst
@@ -121,25 +121,25 @@ class Example(TypedDict):
     data: list[list[Any]]
 
 
-def _rows_shown(facts: BundleFacts) -> int:
+def _rows_shown(bundle: BundleFacts) -> int:
     """The rows up to the cutoff in the example: a whole window, or enough seasons for any baseline."""
-    if is_baseline(facts.family):
-        return max(LEAST, SEASONS * int(facts.network["season"]))
-    return facts.windows.reach + 1
+    if is_baseline(bundle.family):
+        return max(LEAST, SEASONS * int(bundle.network["season"]))
+    return bundle.windows.reach + 1
 
 
-def example(panel: Panel, facts: BundleFacts) -> Example:
+def example(panel: Panel, bundle: BundleFacts) -> Example:
     """A long frame as columns and rows: the end of the longest series, just long enough to forecast.
 
     None where missing.  With covariates known ahead, the last rows have only these.
     """
-    params, series = facts.windows, int(np.argmax(np.diff(panel.offsets)))
+    params, series = bundle.windows, int(np.argmax(np.diff(panel.offsets)))
     whole, ahead = panel.rows(series), params.ahead if params.future else 0
-    rows = slice(max(whole.start, whole.stop - ahead - _rows_shown(facts)), whole.stop)
+    rows = slice(max(whole.start, whole.stop - ahead - _rows_shown(bundle)), whole.stop)
     past = np.arange(rows.start, rows.stop) < whole.stop - ahead
     columns = {"unique_id": np.full(len(past), panel.ids[series], object), "ds": _times(panel, rows)}
-    alone = is_baseline(facts.family)  # it reads the target, which a panel always has
-    if params.future or facts.combined or alone:
+    alone = is_baseline(bundle.family)  # it reads the target, which a panel always has
+    if params.future or bundle.combined or alone:
         columns["y"] = np.where(past, panel.target[rows], np.nan)
     for name in () if alone else params.features:
         columns[name] = np.where(past, panel.channel(name)[rows], np.nan)

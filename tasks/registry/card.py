@@ -25,7 +25,7 @@ NO_NETWORKS |= {name: f"{name.replace('_', ' ')} baseline" for name in BASELINES
 
 
 def card(
-    facts: BundleFacts,
+    bundle: BundleFacts,
     made: TrainedOn,
     about: Provenance,
     memory: MemoryCard | None,
@@ -33,19 +33,19 @@ def card(
     concluded: Conclusion | None = None,
 ) -> str:
     """The card of a version that was trained on `made`.  `concluded`: the verdict of its comparison."""
-    verdict, windows, prints = about.verdict, facts.windows, made.fingerprint
+    verdict, windows, prints = about.verdict, bundle.windows, made.fingerprint
     shown = ((BY_NAME[name].words, made.scores.get(name)) for name in CARD)
     gap = f", {windows.gap} rows after the last one known" if windows.gap else ""
-    target = _plain(str(facts.columns["y"]))
+    target = _plain(str(bundle.columns["y"]))
     lines = [
-        f"# {_plain(facts.name)}: {facts.variant}",
+        f"# {_plain(bundle.name)}: {bundle.variant}",
         "",
-        f"{kind_of(facts.family)} that forecasts {target} {windows.horizon} steps of {facts.frequency} ahead{gap}.",
+        f"{kind_of(bundle.family)} that forecasts {target} {windows.horizon} steps of {bundle.frequency} ahead{gap}.",
         "",
         *(["## Verdict", concluded.markdown(), ""] if concluded else []),
         "## Data",
         f"- {_plain(heading(verdict))}",
-        f"- {_plain(_reads(facts))}",
+        f"- {_plain(_reads(bundle))}",
         f"- panel {prints['data']}, newest row {made.newest_time}",
         "",
         f"## Scores on test origins (best baseline: {made.bar}, best naive: {made.naive})",
@@ -54,26 +54,26 @@ def card(
         *(f"| {words} | {value:.4g} |" for words, value in shown if value is not None),
         "",
         *_folds(made.scores),
-        *_intervals(facts),
+        *_intervals(bundle),
         *_members(made),
         *_weights(made.refit),
-        *_memory(facts, memory),
-        *_drivers(importance, made, str(facts.columns["y"])),
+        *_memory(bundle, memory),
+        *_drivers(importance, made, str(bundle.columns["y"])),
         "## Limits",
-        *(f"- {_plain(line)}" for line in _limits(facts, verdict, memory)),
+        *(f"- {_plain(line)}" for line in _limits(bundle, verdict, memory)),
         "",
-        *_again(facts, made, about),
+        *_again(bundle, made, about),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _folds(scores: Mapping[str, float | None]) -> list[str]:
     """The score of each validation range, if there are several; the weights come from the last."""
-    found = {name: value for name, value in scores.items() if name.startswith("val_mae_fold_") and name[-1].isdigit()}
-    each = ", ".join("none" if value is None else f"{value:.4g}" for value in found.values())
-    if not found:
+    by_fold = {name: value for name, value in scores.items() if name.startswith("val_mae_fold_") and name[-1].isdigit()}
+    each = ", ".join("none" if value is None else f"{value:.4g}" for value in by_fold.values())
+    if not by_fold:
         return []
-    return [f"MAE on the {len(found)} validation ranges that chose it, the oldest first, each trained for: {each}.", ""]
+    return [f"MAE on the {len(by_fold)} validation ranges that chose it, the oldest first, each trained for: {each}.", ""]
 
 
 def kind_of(family: str) -> str:
@@ -83,25 +83,27 @@ def kind_of(family: str) -> str:
     return f"{'An' if what[0].lower() in ('aefhilmnorsx' if spelled else 'aeio') else 'A'} {what}"
 
 
-def _reads(facts: BundleFacts) -> str:
+def _reads(bundle: BundleFacts) -> str:
     """What it forecasts from."""
-    if is_baseline(facts.family):
-        rows = f", of the newest {facts.network['rows']} rows" if "rows" in facts.network else ""
-        season = "" if facts.family in ("last_value", "drift") else f", with a season of {facts.network['season']} rows"
+    if is_baseline(bundle.family):
+        rows = f", of the newest {bundle.network['rows']} rows" if "rows" in bundle.network else ""
+        season = "" if bundle.family in ("last_value", "drift") else f", with a season of {bundle.network['season']} rows"
         return f"from the history of each series by itself{rows}{season}"
-    features = ", ".join(f"{name} ({one.lookback} samples)" for name, one in facts.windows.features.items())
-    known = ", ".join((*facts.windows.calendar, *facts.windows.future)) or "nothing"
-    members = "; members besides: " + ", ".join(one.name for one in facts.combined.baselines) if facts.combined else ""
+    features = ", ".join(f"{name} ({window.lookback} samples)" for name, window in bundle.windows.features.items())
+    known = ", ".join((*bundle.windows.calendar, *bundle.windows.future)) or "nothing"
+    members = (
+        "; members besides: " + ", ".join(baseline.name for baseline in bundle.combined.baselines) if bundle.combined else ""
+    )
     return f"features: {features}; known ahead: {known}{members}"
 
 
-def _memory(facts: BundleFacts, card: MemoryCard | None) -> list[str]:
+def _memory(bundle: BundleFacts, card: MemoryCard | None) -> list[str]:
     """How far back it looks, which is known for a baseline."""
-    if is_baseline(facts.family):
+    if is_baseline(bundle.family):
         return []
-    found = f"half-life {card.half_life} rows, receptive field {card.receptive_field} samples" if card else "not measured"
-    whose = " (of its networks: a baseline reads all that it is given)" if facts.combined and card else ""
-    return ["## Memory", f"- {found}{whose}", ""]
+    measured = f"half-life {card.half_life} rows, receptive field {card.receptive_field} samples" if card else "not measured"
+    whose = " (of its networks: a baseline reads all that it is given)" if bundle.combined and card else ""
+    return ["## Memory", f"- {measured}{whose}", ""]
 
 
 def _drivers(found: Importance | None, made: TrainedOn, target: str) -> list[str]:
@@ -113,38 +115,38 @@ def _drivers(found: Importance | None, made: TrainedOn, target: str) -> list[str
     return ["## What drives the forecast", _plain(told(found)), "", *head, *(f"| {row} |" for row in rows), ""]
 
 
-def _limits(facts: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:
+def _limits(bundle: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:
     """The limits of the forecasts."""
-    ahead, alone = facts.windows.horizon, is_baseline(facts.family)
-    unseen = f"Series that training did not see are scaled as all {len(facts.ids)} together are."
+    ahead, alone = bundle.windows.horizon, is_baseline(bundle.family)
+    unseen = f"Series that training did not see are scaled as all {len(bundle.ids)} together are."
     enough = "history enough" if alone else "a whole window of history"
-    others = ", else ".join(one.name for one in facts.fallbacks)
+    others = ", else ".join(fallback.name for fallback in bundle.fallbacks)
     less = f"A series with less is forecast by {others}: the column model says which (with --strict it is not forecast)."
     return [
         "The intervals cover what they say while errors are like those of the validation range, from which they were learnt: "
         "on average over the series that they were learnt from, not in every situation.",
         *([] if alone else [unseen]),
-        f"Needed: {ahead} steps ahead at a frequency of {facts.frequency}, with {enough}.",
+        f"Needed: {ahead} steps ahead at a frequency of {bundle.frequency}, with {enough}.",
         *([less] if others else []),
         *report_lines(verdict),
         *([f"Memory: {memory.warning}."] if memory and memory.warning else []),
     ]
 
 
-def _again(facts: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
+def _again(bundle: BundleFacts, made: TrainedOn, about: Provenance) -> list[str]:
     """How to reproduce the version."""
     prints = made.fingerprint
     files = named(prints.get("changed", ()))
     changed = f" ({files} changed)" if files else "" if prints["clean"] else " (with changed files)"
     revision = f"revision {prints['revision']}{changed}" if prints["revision"] else "no revision"
-    alone = is_baseline(facts.family)
+    alone = is_baseline(bundle.family)
     again = "trains it again from its fingerprint and compares the weights"
     by, what = ("numpy", "forecasts again and compares") if alone else (f"torch {prints['torch']}, seed {made.seed}", again)
-    if facts.needed & {*FITTED_ROWS}:
+    if bundle.needed & {*FITTED_ROWS}:
         by += f", statsforecast {prints.get('statsforecast') or installed('statsforecast')}"
     return [
         "## Again",
-        f"- `python -m flows reproduce {facts.name}@VERSION` {what}",
+        f"- `python -m flows reproduce {bundle.name}@VERSION` {what}",
         f"- `{about.command}` at {revision}",
         f"- {by}, Python {prints['python']}, {prints['device']}",
         *(f"- needs {code.target}, code from outside this repository: {_files(code)}" for code in outside_of(made.job)),
@@ -157,24 +159,24 @@ def _files(code: Outside) -> str:
     return ", ".join(f"{file} {digest[:12]}" for file, digest in code.files.items())
 
 
-def _intervals(facts: BundleFacts) -> list[str]:
+def _intervals(bundle: BundleFacts) -> list[str]:
     """How the intervals are made, and why."""
-    found, shown = facts.calibrated, 4
-    one, best = found.calibration, sorted(found.scores, key=lambda name: found.scores[name])
-    base = "quantiles of its own" if one.own else "errors around its point forecast"
-    units = "" if found.method == "split" else ", in units of each series"
+    calibrated, shown = bundle.calibrated, 4
+    intervals, best = calibrated.calibration, sorted(calibrated.scores, key=lambda name: calibrated.scores[name])
+    base = "quantiles of its own" if intervals.own else "errors around its point forecast"
+    units = "" if calibrated.method == "split" else ", in units of each series"
     lines = [
-        f"- quantiles from {one.levels[0]:g} to {one.levels[-1]:g}, from {base} on validation{units}: the method "
-        f"{_plain(found.method)} (docs/intervals.md)"
+        f"- quantiles from {intervals.levels[0]:g} to {intervals.levels[-1]:g}, from {base} on validation{units}: the method "
+        f"{_plain(calibrated.method)} (docs/intervals.md)"
     ]
     if best:
-        others = ", ".join(f"{_plain(name)} {found.scores[name]:.4g}" for name in best[:shown])
+        others = ", ".join(f"{_plain(name)} {calibrated.scores[name]:.4g}" for name in best[:shown])
         more = f" and {len(best) - shown} more" if len(best) > shown else ""
         lines.append(
             "- chosen by the interval score on rows that a method was not calibrated on, in seasonal naive errors of each "
             f"series (a simpler method that comes near the best is taken): {others}{more}"
         )
-    if one.ratio is not None:
+    if intervals.ratio is not None:
         lines.append(
             "- a series that training did not see has the unit that its own rows give it, where they show a season often "
             "enough, else that of the usual series"
@@ -186,7 +188,7 @@ def _weights(refit: Refitted | None) -> list[str]:
     """What the two sets of weights are; empty if there is one."""
     if refit is None:
         return []
-    how = "; ".join(dict.fromkeys(_length(one.training) for one in refit.job.networks or (refit.job,)))
+    how = "; ".join(dict.fromkeys(_length(network.training) for network in refit.job.networks or (refit.job,)))
     return [
         "## Two sets of weights",
         "- weights.safetensors, graph.pt2: trained without the test range; the scores and the gates are theirs, and so are the "
@@ -200,7 +202,7 @@ def _weights(refit: Refitted | None) -> list[str]:
 
 def _members(made: TrainedOn) -> list[str]:
     """Each member's weight in an ensemble, if learnt, largest first; members without weight are named."""
-    picks, ranked = sum(made.counts.values()), sorted(made.counts.items(), key=lambda one: -one[1])
+    picks, ranked = sum(made.counts.values()), sorted(made.counts.items(), key=lambda pick: -pick[1])
     if not picks:
         return []
     rest = ", ".join(_plain(name) for name, count in ranked if not count)

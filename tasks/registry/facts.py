@@ -105,7 +105,7 @@ class TrainedOn(Trained):
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready dict; a score that is not a number is None."""
-        found = {
+        content = {
             "name": self.name,
             "label": self.label,
             "seed": self.seed,
@@ -123,16 +123,16 @@ class TrainedOn(Trained):
             "newest": self.newest,
             "newest_time": self.newest_time,
         }
-        found |= {"counts": dict(self.counts)} if self.counts else {}
-        return found | ({"refit": self.refit.to_dict()} if self.refit else {})
+        content |= {"counts": dict(self.counts)} if self.counts else {}
+        return content | ({"refit": self.refit.to_dict()} if self.refit else {})
 
     @classmethod
     def from_dict(cls, raw: Json) -> "TrainedOn":
         """The inverse of `to_dict`."""
         refit = Refitted.from_dict(raw["refit"]) if "refit" in raw else None
-        own = {"job": _job(raw["job"]), "run": RunParams.stored(raw["run"]), "refit": refit, "scores": raw.get("scores", {})}
-        own["stop_steps"] = tuple(raw.get("stop_steps", ()))
-        return cls(**_known(cls, raw) | own)
+        parsed = {"job": _job(raw["job"]), "run": RunParams.stored(raw["run"]), "refit": refit, "scores": raw.get("scores", {})}
+        parsed["stop_steps"] = tuple(raw.get("stop_steps", ()))
+        return cls(**_known(cls, raw) | parsed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,10 +204,10 @@ class BundleFacts:
         """Reads a model.json, checked against the schema first.  Raises ValueError naming the invalid key."""
         check_told("model.json", content)
         raw = json.loads(content)
-        found = cls.from_dict(raw)
-        if [{"name": name, **vars(window)} for name, window in found.windows.channels.items()] != raw["channels"]:
+        bundle = cls.from_dict(raw)
+        if [{"name": name, **vars(window)} for name, window in bundle.windows.channels.items()] != raw["channels"]:
             raise ValueError("model.json: channels: they are not those of its windows")
-        return found
+        return bundle
 
     def to_dict(self) -> dict[str, object]:
         """The content of model.json."""
@@ -230,7 +230,7 @@ class BundleFacts:
             "inputs": dict(self.inputs),
             "zone": self.zone,
             "holidays": list(self.holidays),
-            "fallbacks": [_told(one) | {"calibration": _calibration(one.calibrated)} for one in self.fallbacks],
+            "fallbacks": [_told(fallback) | {"calibration": _calibration(fallback.calibrated)} for fallback in self.fallbacks],
             **({"combined": _combination(self.combined)} if self.combined else {}),
             "trained_on": self.trained_on.to_dict() if self.trained_on else {},
         }
@@ -239,46 +239,46 @@ class BundleFacts:
     def from_dict(cls, raw: Json) -> "BundleFacts":
         """The inverse of `to_dict`, for any version so far.  Raises KeyError, TypeError or ValueError."""
         lacks = tuple(name for name in NEEDED if name not in raw["trained_on"])
-        own: dict[str, Any] = {name: tuple(raw[name]) for name in ("quantiles", "ids")}
-        own |= {"calibrated": _calibrated(raw, len(raw["ids"]))}
-        own |= {"holidays": tuple(raw.get("holidays", ())), "zone": raw.get("zone", "UTC")}
-        own["fallbacks"] = tuple(
-            Fallback(name=one["name"], arguments=one["arguments"], calibrated=_calibrated(one, len(raw["ids"])))
-            for one in raw.get("fallbacks", ())
+        parsed: dict[str, Any] = {name: tuple(raw[name]) for name in ("quantiles", "ids")}
+        parsed |= {"calibrated": _calibrated(raw, len(raw["ids"]))}
+        parsed |= {"holidays": tuple(raw.get("holidays", ())), "zone": raw.get("zone", "UTC")}
+        parsed["fallbacks"] = tuple(
+            Fallback(name=entry["name"], arguments=entry["arguments"], calibrated=_calibrated(entry, len(raw["ids"])))
+            for entry in raw.get("fallbacks", ())
         )
         if combined := raw.get("combined"):
-            own["combined"] = Combined(
+            parsed["combined"] = Combined(
                 how=combined["how"],
-                baselines=tuple(Baseline(**one) for one in combined["baselines"]),
+                baselines=tuple(Baseline(**entry) for entry in combined["baselines"]),
                 counts=tuple(combined.get("counts", ())),
             )
         trained_on = None if lacks else TrainedOn.from_dict(raw["trained_on"])
         windows = WindowParams.from_dict(raw["windows"])
-        return cls(**_known(cls, raw) | own | {"windows": windows, "trained_on": trained_on, "lacks": lacks})
+        return cls(**_known(cls, raw) | parsed | {"windows": windows, "trained_on": trained_on, "lacks": lacks})
 
 
 def baselines_in(raw: Json) -> frozenset[str]:
     """The names of the baselines that a model.json forecasts with: itself, fallbacks, members."""
     others = (*raw.get("fallbacks", ()), *(raw.get("combined") or {}).get("baselines", ()))
-    return frozenset({raw["family"], *(one["name"] for one in others)} & {*BASELINES})
+    return frozenset({raw["family"], *(entry["name"] for entry in others)} & {*BASELINES})
 
 
-def _told(one: Baseline) -> dict[str, object]:
-    return {"name": one.name, "arguments": dict(one.arguments)}
+def _told(baseline: Baseline) -> dict[str, object]:
+    return {"name": baseline.name, "arguments": dict(baseline.arguments)}
 
 
-def _combination(found: Combined) -> dict[str, object]:
-    told = {"how": found.how, "baselines": [_told(one) for one in found.baselines]}
-    return told | ({"counts": list(found.counts)} if found.counts else {})
+def _combination(combined: Combined) -> dict[str, object]:
+    content = {"how": combined.how, "baselines": [_told(baseline) for baseline in combined.baselines]}
+    return content | ({"counts": list(combined.counts)} if combined.counts else {})
 
 
-def _calibration(found: Calibrated) -> dict[str, object]:
-    return {"method": found.method, "scores": dict(found.scores), **found.calibration.told()}
+def _calibration(calibrated: Calibrated) -> dict[str, object]:
+    return {"method": calibrated.method, "scores": dict(calibrated.scores), **calibrated.calibration.told()}
 
 
 def _calibrated(raw: Json, series: int) -> Calibrated:
-    told = raw.get("calibration", {})
-    return Calibrated(Calibration.of(dict(raw), series), told.get("method", "split"), told.get("scores", {}))
+    calibration = raw.get("calibration", {})
+    return Calibrated(Calibration.of(dict(raw), series), calibration.get("method", "split"), calibration.get("scores", {}))
 
 
 def _known(kind: type, raw: Json) -> dict[str, Any]:

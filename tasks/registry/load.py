@@ -99,11 +99,11 @@ def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = Fal
         if not sealed:
             print(f"{what} {UNSEALED}; only its bundle is known to be what was registered", file=sys.stderr)
         try:
-            facts, checked = _said(files)
+            bundle_facts, checked = _said(files)
         except ValueError as error:
             raise UserError(f"{what} is not used, for it says of itself what no version says: {error}") from None
         run = version.run_id or ""
-        yield Version(version.name, str(version.version), run, digest, bundle, facts, checked, root, sealed)
+        yield Version(version.name, str(version.version), run, digest, bundle, bundle_facts, checked, root, sealed)
 
 
 def _said(files: dict[str, bytes]) -> tuple[BundleFacts, bool | None]:
@@ -123,10 +123,10 @@ def on_disk(root: Path, seal: Seal, name: str, number: str) -> Version:
     bundle = _bundle_in(root, seal)
     digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
     try:
-        facts, checked = _said(_contents(bundle, digest))
+        bundle_facts, checked = _said(_contents(bundle, digest))
     except ValueError as error:
         raise Broken(str(error)) from None
-    return Version(name, number, "", digest, bundle, facts, checked, root)
+    return Version(name, number, "", digest, bundle, bundle_facts, checked, root)
 
 
 def _bundle_in(root: Path, seal: Seal) -> Path:
@@ -185,8 +185,8 @@ def lost_file(version: "ModelVersion") -> str | None:
         def look() -> str | None:
             return _first_gone(version, Path(tempfile.mkdtemp(dir=scratch)))
 
-        found: str | None = connection.fetched(look, Path(scratch))
-    return found
+        gone: str | None = connection.fetched(look, Path(scratch))
+    return gone
 
 
 def _first_gone(version: "ModelVersion", scratch: Path) -> str | None:
@@ -235,8 +235,8 @@ def _listing(store: "ModelsArtifactRepository") -> Listing:
         if here is not None:
             return list(entries(Path(here), below)) if (Path(here) / below).is_dir() else []
         with _readable():
-            found = store.list_artifacts(below)
-        return [Entry(one.path, None if one.is_dir else one.file_size or 0, one.is_dir) for one in found]
+            infos = store.list_artifacts(below)
+        return [Entry(info.path, None if info.is_dir else info.file_size or 0, info.is_dir) for info in infos]
 
     return listing
 

@@ -65,27 +65,27 @@ class Imported:
     own_code: bool
 
 
-def export(found: "ModelVersion", home: Path, file: Path) -> Told:
+def export(registered: "ModelVersion", home: Path, file: Path) -> Told:
     """Writes a version with its panel in place of `file`, atomically.
 
     Raises UserError if it is damaged, has no seal, or its panel is gone.
     """
-    with opened(found, servable=True) as version:
+    with opened(registered, servable=True) as version:
         panel = panel_of(version, home)
-        told = Told(
-            layout=LAYOUT, name=version.name, version=version.version, seal=found.tags[TAG], panel=panel.digest
+        header = Told(
+            layout=LAYOUT, name=version.name, version=version.version, seal=registered.tags[TAG], panel=panel.digest
         )  # fmt: skip
-        sealed = Seal.read((version.root / SEAL).read_bytes(), told.seal)
+        sealed = Seal.read((version.root / SEAL).read_bytes(), header.seal)
         members = {f"{VERSION}{path}": version.root / path for path in (*sorted(sealed.files), SEAL)}
-        facts = json.loads((panel.folder / FACTS).read_text())
-        members |= {f"{PANEL}{name}": panel.folder / name for name in _files_of(facts)}
+        panel_facts = json.loads((panel.folder / FACTS).read_text())
+        members |= {f"{PANEL}{name}": panel.folder / name for name in _files_of(panel_facts)}
         ask_for_room(sum(source.stat().st_size for source in members.values()), file.absolute().parent)
         with placed(file) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as made:
-            made.writestr(_member(TOLD), told.model_dump_json(indent=1))
+            made.writestr(_member(TOLD), header.model_dump_json(indent=1))
             for name, source in members.items():
                 with source.open("rb") as given, made.open(_member(name), "w", force_zip64=True) as taken:
                     shutil.copyfileobj(given, taken, BLOCK)
-    return told
+    return header
 
 
 def import_(file: Path, home: Path) -> Imported:
@@ -114,17 +114,17 @@ class _Parcel:
     @classmethod
     def opened(cls, given: zipfile.ZipFile) -> Self:
         """Checks that every member is one that export writes, of the stated size.  Raises Broken."""
-        members = {one.filename: one for one in given.infolist()}
+        members = {member.filename: member for member in given.infolist()}
         if len(members) != len(given.infolist()):
             raise Broken("two of its members have one name")
-        for name, one in members.items():  # before reading any
-            if one.compress_type != zipfile.ZIP_STORED or one.flag_bits & 1 or one.file_size != one.compress_size:
+        for name, member in members.items():  # before reading any
+            if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 or member.file_size != member.compress_size:
                 raise Broken(f"{name} is packed, which no export does")
         try:
-            told = Told.model_validate_json(_small(given, TOLD))
+            header = Told.model_validate_json(_small(given, TOLD))
         except ValidationError:
             raise Broken(f"its {TOLD} says something else than an export does") from None
-        seal = Seal.read(_small(given, f"{VERSION}{SEAL}"), told.seal)
+        seal = Seal.read(_small(given, f"{VERSION}{SEAL}"), header.seal)
         try:
             panel = _files_of(json.loads(_small(given, f"{PANEL}{FACTS}")))
         except (*UNREADABLE, AttributeError):
@@ -135,12 +135,12 @@ class _Parcel:
             raise Broken(f"{apart[0]} is {'missing' if apart[0] in known else 'extra'}")
         if changed := next((name for name, size in sizes.items() if members[name].file_size != size), None):
             raise Broken(f"{changed} has another size than its seal says")
-        return cls(given, told, seal, panel)
+        return cls(given, header, seal, panel)
 
     @property
     def size(self) -> int:
         """The bytes of all members."""
-        return sum(one.file_size for one in self.given.infolist())
+        return sum(member.file_size for member in self.given.infolist())
 
     def unpack(self, members: Mapping[str, Path]) -> None:
         """Writes members to files."""
@@ -152,24 +152,24 @@ class _Parcel:
 
 def _taken(parcel: _Parcel, scratch: Path, home: Path) -> Imported:
     """Unpacks into a folder, checks all against seal and digest, keeps the panel, then registers."""
-    told, root, panel = parcel.told, scratch / "version", scratch / parcel.told.panel
-    check_name(told.name)
+    header, root, panel = parcel.told, scratch / "version", scratch / parcel.told.panel
+    check_name(header.name)
     ask_for_room(2 * parcel.size, scratch)  # the version is copied once more
     parcel.unpack({f"{VERSION}{path}": root / path for path in (*parcel.seal.files, SEAL)})
     parcel.unpack({f"{PANEL}{name}": panel / name for name in parcel.panel})
-    version = on_disk(root, parcel.seal, told.name, told.version)
+    version = on_disk(root, parcel.seal, header.name, header.version)
     check_served(root, version.folder, servable=True)
     made = version.trained_on
-    if version.facts.name != told.name or made.fingerprint["data"] != told.panel:
+    if version.facts.name != header.name or made.fingerprint["data"] != header.panel:
         raise Broken(f"its {TOLD} is of another version")
     if not is_whole(panel):
         raise Broken("its panel is damaged")
-    shelf.put_in_place(panel, _panels(home) / told.panel, scratch / "old")
-    shelf.put(_panels(home) / told.panel)
+    shelf.put_in_place(panel, _panels(home) / header.panel, scratch / "old")
+    shelf.put(_panels(home) / header.panel)
     identity, tags = tags_of(version.facts.variant, made)
-    tags |= {"identity": identity, "manifest": version.digest, TAG: told.seal, "imported_version": told.version}
-    registered = once(told.name, identity, home, lambda: _registered(version, tags, home))
-    return Imported(told, registered, own_code=_code_of(parcel.seal) == {hashlib.sha256(serving.SOURCE).hexdigest()})
+    tags |= {"identity": identity, "manifest": version.digest, TAG: header.seal, "imported_version": header.version}
+    registered = once(header.name, identity, home, lambda: _registered(version, tags, home))
+    return Imported(header, registered, own_code=_code_of(parcel.seal) == {hashlib.sha256(serving.SOURCE).hexdigest()})
 
 
 def _registered(version: Version, tags: Mapping[str, str], home: Path) -> "ModelVersion":
@@ -183,9 +183,9 @@ def _registered(version: Version, tags: Mapping[str, str], home: Path) -> "Model
     client.log_model_artifacts(model.model_id, str(version.root))
     client.finalize_logged_model(model.model_id, "READY")
     words = (version.folder / "card.md").read_text() if (version.folder / "card.md").exists() else ""
-    found = version_of(version.name, str(model.model_id), run, tags, words)
+    created = version_of(version.name, str(model.model_id), run, tags, words)
     runs.finish(run)
-    return found
+    return created
 
 
 def _code_of(sealed: Seal) -> set[str]:
@@ -198,22 +198,22 @@ def _panels(home: Path) -> Path:
 
 
 def _member(name: str) -> zipfile.ZipInfo:
-    found = zipfile.ZipInfo(name, DAY_0)
-    found.external_attr = (stat.S_IFREG | 0o600) << 16
-    return found
+    info = zipfile.ZipInfo(name, DAY_0)
+    info.external_attr = (stat.S_IFREG | 0o600) << 16
+    return info
 
 
 def _small(given: zipfile.ZipFile, name: str) -> bytes:
     """A small member, read whole.  Raises Broken if it is missing or too large."""
     try:
-        one = given.getinfo(name)
+        member = given.getinfo(name)
     except KeyError:
         raise Broken(f"{name} is missing") from None
-    if one.file_size > LONGEST_LIST:
+    if member.file_size > LONGEST_LIST:
         raise Broken(f"{name} is too large")
-    return given.read(one)
+    return given.read(member)
 
 
-def _files_of(facts: dict[str, object]) -> tuple[str, ...]:
+def _files_of(panel_facts: dict[str, object]) -> tuple[str, ...]:
     """The files of a panel."""
-    return (*(f"{name}.npy" for name in arrays_of(facts)), FACTS)
+    return (*(f"{name}.npy" for name in arrays_of(panel_facts)), FACTS)

@@ -49,17 +49,17 @@ class Judged:
     checked: bool
 
     @classmethod
-    def of(cls, found: Comparison, model: str, about: Provenance) -> "Judged":
+    def of(cls, comparison: Comparison, model: str, about: Provenance) -> "Judged":
         """The judgement of one model, by its label."""
-        scores = next(row.scores for row in found.rows if row.name == model)
-        return cls(found.naive, found.baseline, scores, about.verdict.passed)
+        scores = next(row.scores for row in comparison.rows if row.name == model)
+        return cls(comparison.naive, comparison.baseline, scores, about.verdict.passed)
 
 
 @task(cache_policy=NO_CACHE)
 @discreet
 def register_best(
     run: RunParams,
-    found: Comparison,
+    comparison: Comparison,
     fits: Sequence[Fit],
     parent: str,
     home: Path,
@@ -74,23 +74,23 @@ def register_best(
 
     Registers nothing, leaving the aliases, if nothing has a validation score or the refit failed.
     """
-    if found.board.chosen is None:
+    if comparison.board.chosen is None:
         return Registered()
-    if not found.board.won:
-        return _register_baseline(run, found, fits[0].job, parent, home, about, concluded)
+    if not comparison.board.won:
+        return _register_baseline(run, comparison, fits[0].job, parent, home, about, concluded)
     if refit is not None and not refit.finished:
         why = f"{refit.label}, the chosen variant trained on all rows (training.refit), failed: {refit.result.reason}"
         return Registered(why=why)
-    fit = next(fit for fit in fits if fit.label == found.chosen_fit)
-    panel, judged = Panel.open(fit.job.panel), Judged.of(found, fit.label, about)
+    fit = next(fit for fit in fits if fit.label == comparison.chosen_fit)
+    panel, judged = Panel.open(fit.job.panel), Judged.of(comparison, fit.label, about)
     made = trained_on(fit, refit, run, panel, judged)
     identity, tags = tags_of(fit.variant, made)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
-        words = _write(bundle, fit, refit, panel, made, found, about, concluded)
+        words = _write(bundle, fit, refit, panel, made, comparison, about, concluded)
         result = register(bundle, name=run.name, run_id=fit.run_id, identity=identity, tags=tags, home=home, words=words)
-    for one in filter(None, (fit, refit)):
-        logs.tag(one.run_id, {MADE: str(result.version)})
+    for each_fit in filter(None, (fit, refit)):
+        logs.tag(each_fit.run_id, {MADE: str(result.version)})
     return result
 
 
@@ -100,24 +100,24 @@ def _write(
     refit: Fit | None,
     panel: Panel,
     made: TrainedOn,
-    found: Comparison,
+    comparison: Comparison,
     about: Provenance,
     concluded: Conclusion | None,
 ) -> str:
     """Writes the bundle of a fit; returns its card."""
     judged = load_model(fit.job, fit.folder)
-    fallbacks = fallbacks_of(found, made.run.evaluation.season)
+    fallbacks = fallbacks_of(comparison, made.run.evaluation.season)
     mixed = fit.job.resolved(fit.result.learnt)
-    facts = facts_of(mixed, panel, made, judged.quantiles, found.calibrations[fit.label], fallbacks)
-    facts = replace(facts, variant=fit.variant)  # its job may name its random streams differently
+    bundle_facts = facts_of(mixed, panel, made, judged.quantiles, comparison.calibrations[fit.label], fallbacks)
+    bundle_facts = replace(bundle_facts, variant=fit.variant)  # its job may name its random streams differently
     refitted = load_model(refit.job, refit.folder) if refit else None
     memory = fit.evaluated.memory if fit.evaluated else None
-    return _with_papers(bundle, facts, panel, about, concluded, (judged, refitted), memory, found.importance)
+    return _with_papers(bundle, bundle_facts, panel, about, concluded, (judged, refitted), memory, comparison.importance)
 
 
 def _with_papers(
     bundle: Path,
-    facts: BundleFacts,
+    bundle_facts: BundleFacts,
     panel: Panel,
     about: Provenance,
     concluded: Conclusion | None,
@@ -126,20 +126,20 @@ def _with_papers(
     importance: Importance | None = None,
 ) -> str:
     """Writes a bundle with its card (returned), the checks' verdict and the lock; `weights`: both models."""
-    lock, made = ROOT / "constraints.txt", facts.trained_on
+    lock, made = ROOT / "constraints.txt", bundle_facts.trained_on
     assert made is not None  # a registered version has all of it
     papers = {
-        "card.md": card(facts, made, about, memory, importance, concluded).encode(),
+        "card.md": card(bundle_facts, made, about, memory, importance, concluded).encode(),
         "checks.json": json.dumps(asdict(about.verdict), indent=1).encode(),
         **({"constraints.txt": lock.read_bytes()} if lock.exists() else {}),
     }
-    write_bundle(bundle, facts, panel, *weights, papers)
+    write_bundle(bundle, bundle_facts, panel, *weights, papers)
     return papers["card.md"].decode()
 
 
 def _register_baseline(
     run: RunParams,
-    found: Comparison,
+    comparison: Comparison,
     like: Job,
     parent: str,
     home: Path,
@@ -147,18 +147,18 @@ def _register_baseline(
     concluded: Conclusion | None,
 ) -> Registered:
     """Bundles and registers the best baseline; `like`: a fit's job, for panel, split and windows."""
-    name, season = found.baseline, run.evaluation.season
+    name, season = comparison.baseline, run.evaluation.season
     assert like.split is not None  # a judged fit has one
     job = baseline_job(name, season, like.windows, like.split, run.evaluation.stride, like.panel)
-    panel, judged = Panel.open(job.panel), Judged.of(found, name, about)
+    panel, judged = Panel.open(job.panel), Judged.of(comparison, name, about)
     made = _made(job, name, forecasts_hash(job, panel), run, panel, judged)
-    facts = facts_of(job, panel, made, (), found.calibrations[name], fallbacks_of(found, season, name))
+    bundle_facts = facts_of(job, panel, made, (), comparison.calibrations[name], fallbacks_of(comparison, season, name))
     ours = runs.find_run(runs.experiment_of(parent), {"mlflow.parentRunId": parent, "kind": "baseline", "variant": name})
     assert ours is not None  # the comparison logged its scores there
     run_id, (identity, tags) = str(ours.info.run_id), tags_of(name, made)
     with tempfile.TemporaryDirectory() as folder:
         bundle = Path(folder) / "bundle"
-        words = _with_papers(bundle, facts, panel, about, concluded)
+        words = _with_papers(bundle, bundle_facts, panel, about, concluded)
         result = register(bundle, name=run.name, run_id=run_id, identity=identity, tags=tags, home=home, words=words)
     logs.log_text(run_id, json.dumps(made.fingerprint, indent=1), "fingerprint.json")
     logs.tag(run_id, {MADE: str(result.version), AS: identity})
@@ -175,15 +175,15 @@ def tags_of(variant: str, made: TrainedOn) -> tuple[str, dict[str, str]]:
     return sha256(canonical([fit, made.refit.identity])), tags | {"fit": fit, "refit": made.refit.identity}
 
 
-def fallbacks_of(found: Comparison, season: int, itself: str = "") -> tuple[Fallback, ...]:
+def fallbacks_of(comparison: Comparison, season: int, itself: str = "") -> tuple[Fallback, ...]:
     """The baselines with a validation score, the best of all first, then in board order."""
-    ranked = [row for row in found.board.rows if row.kind is Kind.BASELINE and row.finished and row.score is not None]
-    ranked.sort(key=lambda row: row.name != found.baseline)
+    ranked = [row for row in comparison.board.rows if row.kind is Kind.BASELINE and row.finished and row.score is not None]
+    ranked.sort(key=lambda row: row.name != comparison.baseline)
     return tuple(
         Fallback(
             name=row.name,
             arguments=arguments_of(row.name, season).to_dict(),
-            calibrated=found.calibrations[row.name],
+            calibrated=comparison.calibrations[row.name],
         )
         for row in ranked
         if row.name != itself
@@ -200,7 +200,9 @@ def facts_of(
 ) -> BundleFacts:
     """The content of a forecaster's model.json."""
     data = made.run.data
-    members = tuple(Baseline(name=one.family, arguments=one.network) for one in job.members if is_baseline(one.family))
+    members = tuple(
+        Baseline(name=member.family, arguments=member.network) for member in job.members if is_baseline(member.family)
+    )
     return BundleFacts(
         name=made.run.name,
         variant=job.training.variant,

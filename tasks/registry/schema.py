@@ -181,14 +181,14 @@ class FactsTold(Told):
 
     @model_validator(mode="after")
     def _sizes(self) -> Self:
-        names = [one.name for one in self.fallbacks]
-        told: list[tuple[str, Any]] = [("", self), *((f"fallbacks.{one.name}.", one) for one in self.fallbacks)]
-        for where, one in told:
-            if one.calibration is not None:
-                one.calibration.check(where, len(self.ids), self.windows.horizon)
-                if one.calibration.own and (where or not {*one.calibration.levels} <= {*self.quantiles}):
+        names = [model.name for model in self.fallbacks]
+        models: list[tuple[str, Any]] = [("", self), *((f"fallbacks.{model.name}.", model) for model in self.fallbacks)]
+        for where, model in models:
+            if model.calibration is not None:
+                model.calibration.check(where, len(self.ids), self.windows.horizon)
+                if model.calibration.own and (where or not {*model.calibration.levels} <= {*self.quantiles}):
                     raise ValueError(f"{where}calibration.own: the model has no quantiles of these levels")
-            elif one.half_widths is None or len(one.half_widths) != self.windows.horizon:
+            elif model.half_widths is None or len(model.half_widths) != self.windows.horizon:
                 raise ValueError(f"{where}half_widths: one for each of {self.windows.horizon} steps")
         if len({*names, self.family}) <= len(names):
             raise ValueError("fallbacks: each is named once, and none is the version itself")

@@ -256,8 +256,8 @@ class FingerprintTold(Told):
 
 def first_fault(error: ValidationError) -> str:
     """The place, the value (as text without control characters) and the reason of the first fault."""
-    one = error.errors(include_url=False, include_context=False)[0]
-    where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in one["loc"])
-    value, whole = ascii(one["input"]), isinstance(one["input"], dict | list | BaseModel)
+    fault = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(ascii(part)[1:-1] if isinstance(part, str) else str(part) for part in fault["loc"])
+    value, whole = ascii(fault["input"]), isinstance(fault["input"], dict | list | BaseModel)
     shown = "" if whole else f" is {value if len(value) <= 60 else value[:60] + '...'}"
-    return f"{where}{shown}: " * bool(where) + str(one["msg"]).removeprefix("Value error, ")
+    return f"{where}{shown}: " * bool(where) + str(fault["msg"]).removeprefix("Value error, ")

@@ -65,17 +65,17 @@ class Seal:
         if hashlib.sha256(content).hexdigest() != digest:
             raise Broken(f"{SEAL} is not the one that was registered (sha256 {digest[:12]}...)")
         try:
-            found = _List.model_validate_json(content)
+            listed = _List.model_validate_json(content)
         except ValidationError:
             raise Broken(f"{SEAL} cannot be read: it is no list of files with their size and sha256") from None
-        bad = next((path for path in found.files if not _plain(path)), None)
+        bad = next((path for path in listed.files if not _plain(path)), None)
         if bad is not None:
             raise Broken(f"{SEAL} lists {_shown(bad)}, which is no path of a file in the folder")
-        if len({path.casefold() for path in found.files}) < len(found.files):
+        if len({path.casefold() for path in listed.files}) < len(listed.files):
             raise Broken(f"{SEAL} lists two files that some file systems take for one")
-        if sum(one.bytes for one in found.files.values()) > MOST_BYTES:
+        if sum(file.bytes for file in listed.files.values()) > MOST_BYTES:
             raise Broken(f"{SEAL} lists more than {MOST_BYTES >> 30} GiB")
-        return cls({path: (one.sha256, one.bytes) for path, one in found.files.items()})
+        return cls({path: (file.sha256, file.bytes) for path, file in listed.files.items()})
 
     def compare(self, listing: Listing) -> None:
         """Compares the names and sizes in a folder with the list, without opening a file.
@@ -131,9 +131,9 @@ def write(folder: Path) -> str:
 
 def entries(folder: Path, below: str = "") -> Iterator[Entry]:
     """The direct contents of a local folder; a link counts as neither file nor folder."""
-    with os.scandir(folder / below) as found:
-        for one in found:
-            path, about = f"{below}/{one.name}" if below else one.name, one.stat(follow_symlinks=False)
+    with os.scandir(folder / below) as scan:
+        for entry in scan:
+            path, about = f"{below}/{entry.name}" if below else entry.name, entry.stat(follow_symlinks=False)
             plain = stat.S_ISREG(about.st_mode)
             yield Entry(path, about.st_size if plain else None, stat.S_ISDIR(about.st_mode))
 
@@ -167,11 +167,11 @@ def _first_file(folder: str, listing: Listing) -> str | None:
     for _ in range(MOST_FOLDERS):
         if not todo:
             break
-        found = sorted(listing(todo.pop()), key=lambda entry: entry.path)
-        for entry in found:
+        listed = sorted(listing(todo.pop()), key=lambda entry: entry.path)
+        for entry in listed:
             if not entry.folder:
                 return entry.path
-        todo += [entry.path for entry in found]
+        todo += [entry.path for entry in listed]
     return None
 
 

@@ -30,17 +30,17 @@ def check_served(root: Path, bundle: Path, servable: bool) -> None:
 
     Whoever loads a version in place leaves bytecode there, which we never use.  Raises Broken.
     """
-    own = {path.name: path.read_bytes() for path in (bundle / "code").iterdir()}
+    bundled = {path.name: path.read_bytes() for path in (bundle / "code").iterdir()}
     beside = [path for path in sorted((root / "code").rglob("*")) if path.parent.relative_to(root) != Path("code/__pycache__")]
     for path in (path for path in beside if path.is_file()):
         name = path.relative_to(root).as_posix()
-        if name != f"code/{path.name}" or own.get(path.name) != path.read_bytes():
+        if name != f"code/{path.name}" or bundled.get(path.name) != path.read_bytes():
             raise Broken(f"{name} is not the file that was registered")
     if servable:
-        for name in ("MLmodel", *(f"code/{name}" for name in sorted(own))):
+        for name in ("MLmodel", *(f"code/{name}" for name in sorted(bundled))):
             if not (root / name).is_file():
                 raise Broken(f"{name} is missing")
-        _check_mlmodel(root, bundle, next(iter(own), ""))
+        _check_mlmodel(root, bundle, next(iter(bundled), ""))
 
 
 def _check_mlmodel(root: Path, bundle: Path, code: str) -> None:
@@ -49,8 +49,8 @@ def _check_mlmodel(root: Path, bundle: Path, code: str) -> None:
     wanted = {"loader_module": Path(code).stem, "code": "code", "data": bundle.relative_to(root).as_posix()}
     try:
         flavors = yaml.safe_load(path.read_bytes() if path.stat().st_size <= LONGEST_MLMODEL else b"")["flavors"]
-        told = {name: flavors["python_function"].get(name) for name in wanted}
-        right = told == wanted and list(flavors) == ["python_function"]
+        configured = {name: flavors["python_function"].get(name) for name in wanted}
+        right = configured == wanted and list(flavors) == ["python_function"]
     except (yaml.YAMLError, LookupError, TypeError, AttributeError, ValueError, RecursionError):
         right = False
     if not right:

@@ -39,12 +39,12 @@ def border(panel: Panel, split: Split) -> int | dict[str, int]:
 
 def common_origins(panel: Panel, split: Split, stride: int, versions: Sequence[Version]) -> np.ndarray:
     """The test origins of a split with every version's whole window, and targets that none has seen."""
-    found: np.ndarray | None = None
+    common: np.ndarray | None = None
     for version in versions:
         params = _within(version.facts.windows, panel)
-        own = _origins(version, panel, params, split, stride)
-        found = own if found is None else np.intersect1d(found, own)
-    origins = np.asarray(found)
+        usable = _origins(version, panel, params, split, stride)
+        common = usable if common is None else np.intersect1d(common, usable)
+    origins = np.asarray(common)
     first_target = panel.times[origins + versions[0].facts.windows.gap + 1]
     for version in versions:
         origins_seen = _borders(version, panel)[np.searchsorted(panel.offsets, origins, side="right") - 1]
@@ -73,13 +73,13 @@ def _origins(version: Version, panel: Panel, params: WindowParams, split: Split,
 
     A baseline reads the target, which every panel has, and needs enough of it: a naive one is simply tried,
     which costs nothing."""
-    facts = version.facts
-    if not is_baseline(facts.family):
+    bundle = version.facts
+    if not is_baseline(bundle.family):
         return origin_rows(restricted(panel, params, version), params, split, "test", stride)
-    found = origin_rows(panel, params, split, "test", stride)
-    if facts.family in NAIVES:
-        return np.asarray(found[np.isfinite(forecasts(version, panel, found)).all(axis=1)])
-    return np.asarray(found[suffices(facts.family, {**facts.network}, history_of(panel, found))])
+    origins = origin_rows(panel, params, split, "test", stride)
+    if bundle.family in NAIVES:
+        return np.asarray(origins[np.isfinite(forecasts(version, panel, origins)).all(axis=1)])
+    return np.asarray(origins[suffices(bundle.family, {**bundle.network}, history_of(panel, origins))])
 
 
 def restricted(panel: Panel, params: WindowParams, version: Version) -> Panel:
@@ -128,8 +128,8 @@ def _raw(version: Version, panel: Panel, origins: np.ndarray, refitted: bool = F
     for start in range(0, len(origins), BATCH):
         inputs = windows.inputs(windows.origins[start : start + BATCH])
         static = codes[inputs.series_B] if params.static else inputs.static_BC
-        own = inputs._replace(static_BC=static, series_B=numbers[inputs.series_B])
-        parts.append(version.model.run(graph, own._asdict()))
+        recoded = inputs._replace(static_BC=static, series_B=numbers[inputs.series_B])
+        parts.append(version.model.run(graph, recoded._asdict()))
     return torch.cat(parts).numpy() if parts else np.empty((0, params.horizon, 1))
 
 
@@ -138,9 +138,9 @@ def _codes(version: Version, panel: Panel, params: WindowParams) -> torch.Tensor
     static = np.array(restricted(panel, params, version).static)
     for column, (name, kind) in enumerate(params.static.items()):
         if kind == "categorical":
-            own = {text_of(text): code for code, text in enumerate(version.facts.categories.get(name, ()), start=1)}
+            code_of = {text_of(text): code for code, text in enumerate(version.facts.categories.get(name, ()), start=1)}
             texts = (None, *panel.categories.get(name, ()))
-            static[:, column] = [own.get(texts[int(code)], 0) for code in static[:, column]]
+            static[:, column] = [code_of.get(texts[int(code)], 0) for code in static[:, column]]
     return torch.from_numpy(static)
 
 
@@ -154,7 +154,7 @@ def forecast_frames(
     frame = frame.with_columns(baselines_at(panel, origins, with_baselines(run, tuple(baselines))))
     for name, version in versions.items():
         calibration, bounds = version.facts.calibrated.calibration, bounds_of(version.trained_on.run.data)
-        ids = [text_of(one) or "" for one in version.facts.ids]
+        ids = [text_of(series) or "" for series in version.facts.ids]
         frame = with_intervals(frame, name, calibration, (COVERAGE,), ids, bounds, _units(version, panel, origins))
     return frame.drop(cs.starts_with(OWN))
 
@@ -164,10 +164,10 @@ def _distribution(version: Version, name: str, panel: Panel, origins: np.ndarray
     raw = None if is_baseline(version.facts.family) else _raw(version, panel, origins)
     points, calibration = _points(version, panel, origins, raw), version.facts.calibrated.calibration
     yield pl.Series(name, bounds_of(version.trained_on.run.data).of(points).ravel(), pl.Float64)
-    own = None if raw is None else version.model.own_quantiles(raw)
-    if own is not None:
+    quantiles = None if raw is None else version.model.own_quantiles(raw)
+    if quantiles is not None:
         for at, level in enumerate(calibration.levels):
-            yield pl.Series(OWN + own_column(name, level), own[..., at].ravel())
+            yield pl.Series(OWN + own_column(name, level), quantiles[..., at].ravel())
 
 
 def _units(version: Version, panel: Panel, origins: np.ndarray) -> np.ndarray:
@@ -198,8 +198,8 @@ def panel_of(version: Version, home: Path) -> Panel:
         wrong = str(error)
     if get(digest, panels):
         return Panel.open(panels / digest)
-    found = shelf()
-    nor, otherwise = (f", nor on {found}", "") if found else ("", f", or set {VARIABLE} to the shelf that has it")
+    remote = shelf()
+    nor, otherwise = (f", nor on {remote}", "") if remote else ("", f", or set {VARIABLE} to the shelf that has it")
     raise UserError(
         f"{version}: {wrong}{nor}: run python -m flows compare with the same params and data, which builds it again"
         f"{otherwise}; the version itself still forecasts"

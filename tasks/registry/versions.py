@@ -50,8 +50,8 @@ class Registered:
             return f"Nothing was registered: {self.why or 'neither a variant nor a baseline has a score on validation'}."
         what = f"  It is the baseline {self.baseline}, which no variant beats on validation." if self.baseline else ""
         if self.new:
-            told = f"Registered as {name} version {self.version}, alias challenger.{what}"
-            return f"{told}  It was registered before, but {self.why}." if self.why else told
+            sentence = f"Registered as {name} version {self.version}, alias challenger.{what}"
+            return f"{sentence}  It was registered before, but {self.why}." if self.why else sentence
         return f"The same {'baseline' if what else 'fit'} is {name} version {self.version} already: no new version.{what}"
 
 
@@ -80,23 +80,25 @@ def find(name: str, which: str) -> "ModelVersion | None":
     if which.isdecimal() and len(which) > 9:  # no store counts this far, and some fail on it
         return None
     try:
-        found = client.get_model_version(name, which) if which.isdecimal() else client.get_model_version_by_alias(name, which)
+        registered = (
+            client.get_model_version(name, which) if which.isdecimal() else client.get_model_version_by_alias(name, which)
+        )
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
-    return found
+    return registered
 
 
 def needed(name: str, which: str) -> "ModelVersion":
     """Like `find`, but raises UserError, saying what exists, if there is none."""
-    found = find(name, which)
-    if found is None:
+    registered = find(name, which)
+    if registered is None:
         there = connection.client().search_model_versions(f"name = '{name}'")
         numbers = ", ".join(sorted((str(version.version) for version in there), key=int))
         what = f"there are versions {numbers}" if numbers else "nothing is registered under that name: run compare first"
         raise UserError(f"{name}@{which}: there is no such version; {what}")
-    return found
+    return registered
 
 
 def register(
@@ -123,18 +125,18 @@ def once(name: str, identity: str, home: Path, make: Callable[[], "ModelVersion"
     with shared(home, f"register-{name}"):
         newest = find_version(name, identity)
         why = None if newest is None else lost(newest)
-        found = None if why or (newest and seal.TAG not in newest.tags) else newest  # earlier versions of lagline made no seal
-        version = found or make()
+        whole = None if why or (newest and seal.TAG not in newest.tags) else newest  # earlier versions of lagline made no seal
+        version = whole or make()
         if CHALLENGER not in version.aliases:
             connection.client().set_registered_model_alias(name, CHALLENGER, version.version)
-    return Registered(str(version.version), new=found is None, why=why)
+    return Registered(str(version.version), new=whole is None, why=why)
 
 
 def find_version(name: str, identity: str) -> "ModelVersion | None":
     """The newest version of a name with an identity, or None."""
     clauses = f"name = '{name}' and tags.identity = '{identity}'"
-    found = connection.client().search_model_versions(clauses, order_by=["version_number DESC"], max_results=1)
-    return connection.client().get_model_version(name, found[0].version) if found else None  # the search omits the aliases
+    hits = connection.client().search_model_versions(clauses, order_by=["version_number DESC"], max_results=1)
+    return connection.client().get_model_version(name, hits[0].version) if hits else None  # the search omits the aliases
 
 
 def _new_version(folder: Path, name: str, run_id: str, tags: Mapping[str, str], words: str) -> "ModelVersion":
@@ -228,10 +230,10 @@ def signature(folder: Path, columns: list[str]) -> "ModelSignature":
     from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
     from mlflow.types.schema import AnyType
 
-    facts = json.loads((folder / "model.json").read_text())
-    time = DataType.long if isinstance(facts["frequency"], int) else DataType.datetime
+    bundle = json.loads((folder / "model.json").read_text())
+    time = DataType.long if isinstance(bundle["frequency"], int) else DataType.datetime
     anything: Any = AnyType  # without types
-    named = [[name] if isinstance(name, str) else name or [] for name in facts["columns"].values()]
+    named = [[name] if isinstance(name, str) else name or [] for name in bundle["columns"].values()]
     keys = dict.fromkeys(("unique_id", "ds", "y", *(name for names in named for name in names)))
     inputs: list[Any] = [ColSpec(anything(), name, required=name not in keys) for name in dict.fromkeys((*columns, *keys))]
     kinds = {"unique_id": DataType.string, "cutoff": time, "ds": time, "model": DataType.string}

@@ -10,7 +10,7 @@ from tasks.compare.measures import Scale, shares_by
 from tasks.compare.sums import merged
 
 
-def along(found: Comparison, models: Sequence[str], scale: Scale) -> pl.DataFrame:
+def along(comparison: Comparison, models: Sequence[str], scale: Scale) -> pl.DataFrame:
     """model, by (step, hour, weekday), value (text), rows, error, corrected: per variant and baseline.
 
     `error`: the mean of the rows' shares in the score (`measures.shares_by`), so that the mean over all rows
@@ -18,15 +18,17 @@ def along(found: Comparison, models: Sequence[str], scale: Scale) -> pl.DataFram
     reaches only one value, so that the two cannot be separated.  Hour and weekday are UTC, and only present
     if they vary.
     """
-    fits = {name: [row.name for row in found.rows if row.variant == name and row.finished] for name in models}
-    parts = [_along(found, name, fit, scale) for name, some in fits.items() for fit in some]
+    fits = {name: [row.name for row in comparison.rows if row.variant == name and row.finished] for name in models}
+    parts = [_along(comparison, name, fit, scale) for name, some in fits.items() for fit in some]
     table = pl.concat(parts)
     return table.group_by("model", "by", "value", maintain_order=True).agg(pl.col("rows", "error", "corrected").mean())
 
 
-def _along(found: Comparison, name: str, fit: str, scale: Scale) -> pl.DataFrame:
-    blocks = found.test.blocks(fit, found.baseline, *scale.besides)
-    cells = shares_by(map(_with_calendar, blocks), [fit, found.baseline], scale, ["step", *(f"_{by}" for by in scores.SLICES)])
+def _along(comparison: Comparison, name: str, fit: str, scale: Scale) -> pl.DataFrame:
+    blocks = comparison.test.blocks(fit, comparison.baseline, *scale.besides)
+    cells = shares_by(
+        map(_with_calendar, blocks), [fit, comparison.baseline], scale, ["step", *(f"_{by}" for by in scores.SLICES)]
+    )
     several = [by for by in scores.SLICES if cells[f"_{by}"].n_unique() > 1]
     return pl.concat(_slice(cells, name, fit, by) for by in ("step", *several))
 
@@ -39,10 +41,10 @@ def _with_calendar(block: pl.DataFrame) -> pl.DataFrame:
 def _slice(cells: pl.DataFrame, name: str, fit: str, by: str) -> pl.DataFrame:
     value = pl.col("step" if by == "step" else f"_{by}")
     cells = cells.select("step", "_n", value.alias("_value"), _error=fit)
-    found = merged([cells.drop("step")], ["_value"])
+    sliced = merged([cells.drop("step")], ["_value"])
     left = scores.corrected(merged([cells], ["step", "_value"]), "_error")
-    found = found.join(left, on="_value", how="left", maintain_order="left")
-    return found.select(
+    sliced = sliced.join(left, on="_value", how="left", maintain_order="left")
+    return sliced.select(
         pl.lit(name).alias("model"),
         pl.lit(by).alias("by"),
         pl.col("_value").cast(pl.String).alias("value"),

@@ -66,14 +66,14 @@ class Held:
         return self.wanted is None or self.wanted[0] <= share <= self.wanted[1]
 
 
-def held(found: Comparison, model: str, levels: Sequence[int], wanted: tuple[float, float]) -> Held | None:
+def held(comparison: Comparison, model: str, levels: Sequence[int], wanted: tuple[float, float]) -> Held | None:
     """The coverage of a model's intervals; None if it has none."""
     level = shown_level(levels)
-    row = next((row for row in found.rows if row.name == model), None)
+    row = next((row for row in comparison.rows if row.name == model), None)
     pool = None if row is None or level is None else row[f"test_coverage_{level}"]
     if level is None or pool is None:
         return None
-    groups, fifths = _covered(found, model, level, "series"), _covered(found, model, level, "fifth")
+    groups, fifths = _covered(comparison, model, level, "series"), _covered(comparison, model, level, "fifth")
     if fifths.height:
         groups = fifths.with_columns(pl.col("value").replace_strict(FIFTHS))
     by_name = dict(groups.select("value", "_share").iter_rows())
@@ -86,25 +86,29 @@ def shown_level(levels: Sequence[int]) -> int | None:
     return min(levels, key=lambda level: abs(level - COVERAGE), default=None)
 
 
-def strip_of(found: Comparison, one: Held, fifths: pl.DataFrame) -> Strip:
+def strip_of(comparison: Comparison, coverage: Held, fifths: pl.DataFrame) -> Strip:
     """The coverage of each series.  `fifths`: unique_id, fifth (`tasks.compare.distribution.fifths`)."""
-    rows = _covered(found, one.model, one.level, "series").join(fifths, left_on="value", right_on="unique_id", how="left")
-    names = {(FIFTHS if one.fifths else {}).get(value, value): value for value in rows["fifth"].drop_nulls().unique().sort()}
+    rows = _covered(comparison, coverage.model, coverage.level, "series").join(
+        fifths, left_on="value", right_on="unique_id", how="left"
+    )
+    names = {
+        (FIFTHS if coverage.fifths else {}).get(value, value): value for value in rows["fifth"].drop_nulls().unique().sort()
+    }
     group = rows["fifth"].replace_strict({value: place for place, value in enumerate(names.values())}, default=-1)
     return Strip(
-        one.level,
+        coverage.level,
         rows["value"].to_list(),
         rows["_share"].to_numpy(),
         rows["n"].to_numpy(),
         group.cast(pl.Int64).to_numpy(),
-        {name: one.groups.get(name, np.nan) for name in names},
-        one.wanted,
+        {name: coverage.groups.get(name, np.nan) for name in names},
+        coverage.wanted,
     )
 
 
-def by_step(found: Comparison, model: str, levels: Sequence[int], what: str) -> dict[float, np.ndarray]:
+def by_step(comparison: Comparison, model: str, levels: Sequence[int], what: str) -> dict[float, np.ndarray]:
     """`coverage` or `width` of each level's interval (percent) by step [H], NaN if there is none."""
-    rows = found.slices.filter((pl.col("model") == model) & (pl.col("by") == "step"))
+    rows = comparison.slices.filter((pl.col("model") == model) & (pl.col("by") == "step"))
     rows = rows.with_columns(pl.col("value").cast(pl.Int64)).sort("value")
     names = {level: f"{what}_{level}" for level in levels if f"{what}_{level}" in rows.columns}
     return {level: rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for level, name in names.items()}
@@ -114,13 +118,15 @@ def shapes_of(test: Forecasts, model: str, calibration: Calibration, bounds: Bou
     """Where each group's actuals lie in a model's distributions, by group name."""
     groups = dict(fifths.iter_rows())
     alone = fifths.select((pl.col("fifth") == pl.col("unique_id")).all()).item()
-    own = {group: np.array([*(groups.get(name) == group for name in test.ids), False]) for group in sorted({*groups.values()})}
-    rows = {group: RowScores(calibration, bounds, ()) for group in own}
+    masks = {
+        group: np.array([*(groups.get(name) == group for name in test.ids), False]) for group in sorted({*groups.values()})
+    }
+    rows = {group: RowScores(calibration, bounds, ()) for group in masks}
     for part in test.outcomes(model, calibration.levels.tolist()):
-        for group, some in own.items():
+        for group, some in masks.items():
             if (there := some[part.series]).any():
                 rows[group].counted(_where(part, there))
-    return {group if alone else FIFTHS[group]: one.shape() for group, one in rows.items()}
+    return {group if alone else FIFTHS[group]: row_scores.shape() for group, row_scores in rows.items()}
 
 
 def shares_below(shape: Shape) -> np.ndarray:
@@ -128,28 +134,28 @@ def shares_below(shape: Shape) -> np.ndarray:
     return np.asarray(np.clip(shape.levels, shape.under, shape.upto))
 
 
-def fans_of(found: Comparison, one: Held, calibration: Calibration, bounds: Bounds, panel: Panel) -> list[Fan]:
+def fans_of(comparison: Comparison, coverage: Held, calibration: Calibration, bounds: Bounds, panel: Panel) -> list[Fan]:
     """The worst and best series by interval score, per unit of each series where it has one."""
     ranked, inside = (
-        _ranked(found, one),
-        dict(_covered(found, one.model, one.level, "series").select("value", "_share").iter_rows()),
+        _ranked(comparison, coverage),
+        dict(_covered(comparison, coverage.model, coverage.level, "series").select("value", "_share").iter_rows()),
     )
     places = {0: "worst", len(ranked) - 1: "best"} if len(ranked) > 1 else dict.fromkeys(range(len(ranked)), "")
-    frame = found.test.read(one.model, series=[ranked[place] for place in places])
+    frame = comparison.test.read(coverage.model, series=[ranked[place] for place in places])
     fans = list[Fan]()  # in the panel's local time
-    origins = max(ORIGINS, ROWS // found.test.horizon)
+    origins = max(ORIGINS, ROWS // comparison.test.horizon)
     for place, words in places.items():
         name = ranked[place]
-        rows = frame.filter(pl.col("unique_id") == name).rename({one.model: "point"})
-        quantiles = _quantiles(found.test, one.model, name, calibration, bounds)
+        rows = frame.filter(pl.col("unique_id") == name).rename({coverage.model: "point"})
+        quantiles = _quantiles(comparison.test, coverage.model, name, calibration, bounds)
         rows = rows.with_columns(pl.Series(f"q{at}", quantiles[:, at]) for at in range(len(calibration.levels)))
         rows = rows.filter(pl.col("point").is_finite())
         rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).head(origins).implode())).sort("cutoff", "step")
-        own = target_frame(panel, [name]).filter(pl.col("ds") <= rows["ds"].max()).sort("ds")
-        before = own.filter(pl.col("ds") <= rows["cutoff"].min()).tail(BEFORE * found.test.horizon)
+        actuals = target_frame(panel, [name]).filter(pl.col("ds") <= rows["ds"].max()).sort("ds")
+        before = actuals.filter(pl.col("ds") <= rows["cutoff"].min()).tail(BEFORE * comparison.test.horizon)
         said = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name
-        said += f"; inside the {one.level} % interval: {_percent(inside[name])}"
-        fans.append(Fan(said, pl.concat([before, own.filter(pl.col("ds") > rows["cutoff"].min())]), rows))
+        said += f"; inside the {coverage.level} % interval: {_percent(inside[name])}"
+        fans.append(Fan(said, pl.concat([before, actuals.filter(pl.col("ds") > rows["cutoff"].min())]), rows))
     return fans
 
 
@@ -157,17 +163,17 @@ def _quantiles(test: Forecasts, model: str, name: str, calibration: Calibration,
     """[r, Q] the quantiles of one series, in row order."""
     number, parts = test.ids.index(name), []
     for part in test.outcomes(model, calibration.levels.tolist()):
-        own = _where(part, part.series == number)
-        if not len(own.y):
+        series_rows = _where(part, part.series == number)
+        if not len(series_rows.y):
             continue
-        parts.append(calibration.quantiles(own.point, own.step, own.series, own.own))
+        parts.append(calibration.quantiles(series_rows.point, series_rows.step, series_rows.series, series_rows.own))
     return bounds.outward(np.concatenate(parts), calibration.levels)
 
 
-def _ranked(found: Comparison, one: Held) -> list[str]:
+def _ranked(comparison: Comparison, coverage: Held) -> list[str]:
     """The series with an interval score, largest first."""
-    rows = found.slices.filter((pl.col("model") == one.model) & (pl.col("by") == "series"))
-    for score in (f"msis_{one.level}", f"interval_score_{one.level}"):
+    rows = comparison.slices.filter((pl.col("model") == coverage.model) & (pl.col("by") == "series"))
+    for score in (f"msis_{coverage.level}", f"interval_score_{coverage.level}"):
         some = rows.filter(pl.col(score).is_finite()).sort(score, "value", descending=[True, False])
         if some.height:
             return some["value"].to_list()
@@ -179,12 +185,12 @@ def _where(rows: Outcome, some: np.ndarray) -> Outcome:
     return Outcome._make(None if part is None else part[some] for part in rows)
 
 
-def _covered(found: Comparison, model: str, level: int, by: str) -> pl.DataFrame:
+def _covered(comparison: Comparison, model: str, level: int, by: str) -> pl.DataFrame:
     """value, n, _share: the coverage of a model's interval by series or fifth, where known."""
     name, schema = f"coverage_{level}", {"value": pl.String, "n": pl.Int64, "_share": pl.Float64}
-    if name not in found.slices.columns:
+    if name not in comparison.slices.columns:
         return pl.DataFrame(schema=schema)
-    rows = found.slices.filter((pl.col("model") == model) & (pl.col("by") == by))
+    rows = comparison.slices.filter((pl.col("model") == model) & (pl.col("by") == by))
     return rows.select("value", "n", _share=name).drop_nulls()
 
 

@@ -51,10 +51,10 @@ def season_out_of_sight(arrays: Sequence[np.ndarray], seasons: Mapping[int, floa
     if seen is None:
         return Reason("no variant sees the past of the target: y is not in windows.features")
     reach = seen.reach + windows.gap + 1
-    far, near = [one for one in seasons if one > reach], [one for one in seasons if one <= reach]
+    far, near = [lag for lag in seasons if lag > reach], [lag for lag in seasons if lag <= reach]
     if not far:
         return None
-    errors = {one: _error_at(arrays, one) for one in seasons}
+    errors = {lag: _error_at(arrays, lag) for lag in seasons}
     season = min(far, key=errors.__getitem__)
     proof = f"autocorrelation {seasons[season]:.2f} in the training rows"
     if near:
@@ -73,12 +73,12 @@ def season_out_of_sight(arrays: Sequence[np.ndarray], seasons: Mapping[int, floa
 
 def _error_at(arrays: Sequence[np.ndarray], lag: int) -> float:
     """The median over series of the distance from values `lag` rows earlier, in deviations of a series."""
-    found = []
+    errors = []
     for values in arrays:
         away, unit = np.abs(values[lag:] - values[:-lag]), np.nanstd(values)
         if np.isfinite(away).any() and unit > 0:
-            found.append(float(np.nanmean(away) / unit))
-    return float(np.median(found)) if found else math.inf
+            errors.append(float(np.nanmean(away) / unit))
+    return float(np.median(errors)) if errors else math.inf
 
 
 def no_memory(arrays: Sequence[np.ndarray], seasons: Mapping[int, float]) -> Reason | None:
@@ -88,15 +88,15 @@ def no_memory(arrays: Sequence[np.ndarray], seasons: Mapping[int, float]) -> Rea
     """
     if seasons:
         return None
-    found = []
+    medians = []
     for lag in CHANGES:
-        known = [one for one in (correlation(np.diff(values), lag) for values in arrays) if math.isfinite(one)]
-        found.append(float(np.median(known)) if known else math.nan)
-    if not all(abs(one) < FLAT for one in found):  # NaN: too short to say
+        known = [value for value in (correlation(np.diff(values), lag) for values in arrays) if math.isfinite(value)]
+        medians.append(float(np.median(known)) if known else math.nan)
+    if not all(abs(value) < FLAT for value in medians):  # NaN: too short to say
         return None
     return Reason(
         f"the series move like random walks: no season is clear, and a change from row to row tells nothing of the next "
-        f"(autocorrelation {found[0]:+.2f}); their own past has little that could be learned"
+        f"(autocorrelation {medians[0]:+.2f}); their own past has little that could be learned"
     )
 
 

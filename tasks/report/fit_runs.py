@@ -45,13 +45,13 @@ class Publication:
     times: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], folder: Path) -> None:
+def publish_fits(comparison: Comparison, where: Publication, fits: Sequence[Fit], folder: Path) -> None:
     """Logs each fit's and baseline's results, ends the runs of baselines; calls `step` before each."""
     run, run_ids = where.run, {fit.label: fit.run_id for fit in fits}
-    run_ids |= {name: _baseline_run(name, where) for name in found.models if name not in run_ids}
-    logs.share_datasets(where.parent, [*run_ids.values(), *(one.run_id for fit in fits for one in fit.earlier)])
-    steps = found.slices.filter(pl.col("by") == "step")
-    for number, row in enumerate(row for row in found.rows if row.finished):
+    run_ids |= {name: _baseline_run(name, where) for name in comparison.models if name not in run_ids}
+    logs.share_datasets(where.parent, [*run_ids.values(), *(fold_fit.run_id for fit in fits for fold_fit in fit.earlier)])
+    steps = comparison.slices.filter(pl.col("by") == "step")
+    for number, row in enumerate(row for row in comparison.rows if row.finished):
         where.step(row.name)
         run_id = run_ids[row.name]
         if row.kind is Kind.BASELINE and row["val_mae"] is not None:  # what MLflow's comparison pages show first
@@ -59,22 +59,22 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
         logs.log_metrics(run_id, metrics_of(row))
         curve = scores.wide(steps.filter(pl.col("model") == row.name), "step")
         logs.log_history(run_id, [{"epoch": step - 1, "test_mae_by_step": error} for step, error in curve.iter_rows()])
-        logs.describe(run_id, _words(row, run.data.target, found.baseline))
+        logs.describe(run_id, _words(row, run.data.target, comparison.baseline))
         logs.tag(run_id, {"mlflow.runColor": color(number)})
         if row.kind is not Kind.BASELINE:
-            _pictures(found, row.name, run, run_id, folder)
+            _pictures(comparison, row.name, run, run_id, folder)
             logs.tag(run_id, {"copycat": str(row.copies).lower()})
         if row.kind is Kind.BASELINE:
             runs.finish(run_id, ended=where.times.get(row.name, (0, None))[1])
-    by_name = {row.name: row for row in found.rows}
+    by_name = {row.name: row for row in comparison.rows}
     for fit in fits:
         if fit.finished:
             _log_losses(fit, run, folder)
             _log_memory(fit, folder)
-        for one in fit.earlier:
-            fold = {name: by_name[fit.label][f"{name}_fold_{one.planned.fold}"] for name in ("val_mae", "val_score")}
-            logs.log_metrics(one.run_id, {f"best_{name}": value for name, value in fold.items()})
-            logs.describe(one.run_id, f"{fit.label} on validation range {one.planned.fold} of {fit.planned.fold}")
+        for fold_fit in fit.earlier:
+            fold = {name: by_name[fit.label][f"{name}_fold_{fold_fit.planned.fold}"] for name in ("val_mae", "val_score")}
+            logs.log_metrics(fold_fit.run_id, {f"best_{name}": value for name, value in fold.items()})
+            logs.describe(fold_fit.run_id, f"{fit.label} on validation range {fold_fit.planned.fold} of {fit.planned.fold}")
     cards = memory_card.cards_of(fits)
     if cards:
         memory_card.card_table(cards).write_csv(folder / "memory.csv")
@@ -84,10 +84,10 @@ def publish_fits(found: Comparison, where: Publication, fits: Sequence[Fit], fol
 def metrics_of(row: ScoreRow) -> dict[str, float | None]:
     """A row's numbers by MLflow name, except those its training logged; `best_val_score` unless MAE ranks."""
     columns = (column for column in report.columns_of([row]) if column.metric and column.name not in training.COST)
-    found = {column.metric: row[column.name] for column in columns}
+    metrics = {column.metric: row[column.name] for column in columns}
     if "val_score" not in report.shown([row], ("val_mae",)):
-        del found["best_val_score"]
-    return found
+        del metrics["best_val_score"]
+    return metrics
 
 
 def color(number: int) -> str:
@@ -119,16 +119,16 @@ def _baseline_run(name: str, where: Publication) -> str:
     return run_id
 
 
-def _pictures(found: Comparison, name: str, run: RunParams, run_id: str, folder: Path) -> None:
+def _pictures(comparison: Comparison, name: str, run: RunParams, run_id: str, folder: Path) -> None:
     """A fit's forecasts of its worst and best series, and its residuals."""
-    some = plotted(found.errors_by_series(name), name, DRAWN)
-    frame = found.test.read(name, found.baseline, *interval_columns(name, run.evaluation.levels), series=some)
-    figure = variant_forecast_plot(frame, some, name, found.baseline, run.data.target)
+    some = plotted(comparison.errors_by_series(name), name, DRAWN)
+    frame = comparison.test.read(name, comparison.baseline, *interval_columns(name, run.evaluation.levels), series=some)
+    figure = variant_forecast_plot(frame, some, name, comparison.baseline, run.data.target)
     logs.log_file(run_id, save(figure, folder / "forecasts.png"))
-    few = [found.test.ids[place] for place in spread(len(found.test.ids), RESIDUALS)]
-    frame = found.test.read(name, series=few)
+    few = [comparison.test.ids[place] for place in spread(len(comparison.test.ids), RESIDUALS)]
+    frame = comparison.test.read(name, series=few)
     rows = frame.select("unique_id", "ds", "cutoff", "step", (pl.col("y") - pl.col(name)).alias("residual"))
-    of = "" if len(few) == len(found.test.ids) else f", of {len(few):,} of {len(found.test.ids):,} series"
+    of = "" if len(few) == len(comparison.test.ids) else f", of {len(few):,} of {len(comparison.test.ids):,} series"
     logs.log_file(run_id, save(residual_plot(rows, name, run.data.target, of), folder / "residuals.png"))
 
 

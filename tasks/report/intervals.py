@@ -28,18 +28,20 @@ PARTS = (
 )
 
 
-def intervals_of(found: Comparison, run: RunParams) -> Html:
+def intervals_of(comparison: Comparison, run: RunParams) -> Html:
     """Scores of all distributions, coverage by group, and how each model's intervals are made."""
-    scores = to_html(found.board, ("rank", "name", *DISTRIBUTION))
-    return scores + pages.folded("coverage by group of series", _groups(found, run)) + _methods(found)
+    scores = to_html(comparison.board, ("rank", "name", *DISTRIBUTION))
+    return scores + pages.folded("coverage by group of series", _groups(comparison, run)) + _methods(comparison)
 
 
-def _groups(found: Comparison, run: RunParams) -> Html:
+def _groups(comparison: Comparison, run: RunParams) -> Html:
     """A row per model, a column per size fifth, or per series if there are few."""
-    every = [held(found, model, run.evaluation.levels, run.promotion.coverage) for model in found.models]
-    some = [one for one in every if one and one.groups]
-    names = list(dict.fromkeys(name for one in some for name in one.groups))
-    rows = [[one.model, *(_share(one.groups.get(name)) for name in names), _share(one.pool)] for one in some]
+    every = [held(comparison, model, run.evaluation.levels, run.promotion.coverage) for model in comparison.models]
+    some = [coverage for coverage in every if coverage and coverage.groups]
+    names = list(dict.fromkeys(name for coverage in some for name in coverage.groups))
+    rows = [
+        [coverage.model, *(_share(coverage.groups.get(name)) for name in names), _share(coverage.pool)] for coverage in some
+    ]
     return pages.grid([f"{some[0].level} % interval, % inside", *names, "all"], rows) if some else Html()
 
 
@@ -47,15 +49,17 @@ def _share(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
 
 
-def _methods(found: Comparison) -> Html:
+def _methods(comparison: Comparison) -> Html:
     """Each model's method, and the scores behind the choice."""
     words = {}
-    for model in found.models:
-        one = found.calibrations.get(model)
-        if one is None:
+    for model in comparison.models:
+        calibrated = comparison.calibrations.get(model)
+        if calibrated is None:
             continue
-        others = ", ".join(f"{name} {score:.4g}" for name, score in sorted(one.scores.items(), key=lambda pair: pair[1]))
-        words[model] = one.method + (f" (interval score on rows that each was not calibrated on: {others})" if others else "")
+        others = ", ".join(f"{name} {score:.4g}" for name, score in sorted(calibrated.scores.items(), key=lambda pair: pair[1]))
+        words[model] = calibrated.method + (
+            f" (interval score on rows that each was not calibrated on: {others})" if others else ""
+        )
     if not words:
         return Html()
     return pages.folded("how the intervals of each model are made", pages.facts(words) + pages.bullets(PARTS))

@@ -58,7 +58,7 @@ def frame(rows: Sequence[ScoreRow]) -> pl.DataFrame:
 
 def value_of(row: ScoreRow, column: str, place: int) -> Value:
     """A row's value in a column; `place`: its position, from 0."""
-    own: dict[str, Value] = {
+    values: dict[str, Value] = {
         "rank": None if row.score is None else place + 1,
         "name": row.name,
         "kind": str(row.kind),
@@ -69,8 +69,8 @@ def value_of(row: ScoreRow, column: str, place: int) -> Value:
         "status": str(row.status),
         "note": row.note,
     }
-    if column in own:
-        return own[column]
+    if column in values:
+        return values[column]
     value = row[column]
     return value if value is None or column_named(column).form is Form.COUNT else float(value)
 
@@ -78,7 +78,7 @@ def value_of(row: ScoreRow, column: str, place: int) -> Value:
 def rendered(board: Board) -> list[dict[str, str]]:
     """The rows as text for people: a star marks the chosen one, `failed` replaces a score, null is empty."""
     columns = columns_of(board.rows)
-    values = {one.name: [value_of(row, one.name, place) for place, row in enumerate(board.rows)] for one in columns}
+    values = {column.name: [value_of(row, column.name, place) for place, row in enumerate(board.rows)] for column in columns}
     decimals = {column.name: _decimals(column, values) for column in columns}
     rows = []
     for place, row in enumerate(board.rows):
@@ -179,14 +179,14 @@ def shown(rows: Sequence[ScoreRow], columns: Sequence[str], choose_by: Measure =
         columns = [SCALED if name == UNSCALED else name for name in columns]
     differ = [split for split in ("val", "test") if any(_differ(row[f"{split}_mae"], row[f"{split}_score"]) for row in rows)]
     others = {name for name in INSTEAD.values() if name.startswith(tuple(differ))}
-    found = []
+    names = []
     for name in columns:
         if name in INSTEAD.values() and name not in others:
             continue
         instead = INSTEAD.get(name, name)
-        found.append(instead if instead in others and instead not in columns else name)
-    some = {name for name in found if column_named(name).scaled or column_named(name).folds} | {*DISTRIBUTION}
-    return [name for name in found if name not in some or any(row[name] is not None for row in rows)]
+        names.append(instead if instead in others and instead not in columns else name)
+    some = {name for name in names if column_named(name).scaled or column_named(name).folds} | {*DISTRIBUTION}
+    return [name for name in names if name not in some or any(row[name] is not None for row in rows)]
 
 
 def _differ(one: float | None, other: float | None) -> bool:

@@ -30,6 +30,6 @@ def _table(fit: Fit, learnt: Learnt, score: Score, error: str) -> Html:
         (label, f"{100 * count / picks:.0f} %", str(count), "left out" if alone is None else f"{alone:.4g}")
         for label, count, alone in rows
     ]
-    told = "" if score is None else f"; held out, {score:.4g}, which is what the leaderboard has: {PARTS[learnt.by]}"
-    words = f"{fit.label}: {error} on validation {learnt.score:.4g} where its weights were learnt{told}."
+    held_out = "" if score is None else f"; held out, {score:.4g}, which is what the leaderboard has: {PARTS[learnt.by]}"
+    words = f"{fit.label}: {error} on validation {learnt.score:.4g} where its weights were learnt{held_out}."
     return pages.bullets([words]) + pages.grid(("member", "weight", "picks", "by itself there"), cells)

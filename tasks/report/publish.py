@@ -55,53 +55,59 @@ class Compared:
     leaderboard: str
 
 
-def publish(found: Comparison, where: Publication, data: Data, fits: Sequence[Fit], folder: Path) -> Compared:
+def publish(comparison: Comparison, where: Publication, data: Data, fits: Sequence[Fit], folder: Path) -> Compared:
     """Logs everything to the comparison's run and the runs below it."""
     run, parent = where.run, where.parent
-    told = tell(run, data, fits, found, where.about.command)
-    pictures = dict(_drawn(pictures_of(found, run, data, fits), folder))
-    _tables(found, where, told, folder)
-    title, parts = f"{run.name}: comparison", _sections(found, where, told, fits, pictures)
-    text = pages.page(title, told.verdict.sentence, parts, top_of(found, run, told.verdict, data, pictures), SCRIPT)
+    conclusion = tell(run, data, fits, comparison, where.about.command)
+    pictures = dict(_drawn(pictures_of(comparison, run, data, fits), folder))
+    _tables(comparison, where, conclusion, folder)
+    title, parts = f"{run.name}: comparison", _sections(comparison, where, conclusion, fits, pictures)
+    text = pages.page(
+        title, conclusion.verdict.sentence, parts, top_of(comparison, run, conclusion.verdict, data, pictures), SCRIPT
+    )
     (folder / "report.html").write_text(text, encoding="utf-8")
     for file in ("report.html", *(f"leaderboard.{kind}" for kind in ("csv", "json", "md")), "scores.csv", "differences.csv"):
         logs.log_file(parent, folder / file)
     for name in pictures:
         logs.log_file(parent, folder / name, str(Path(name).parent) if "/" in name else None)
-    publish_fits(found, where, fits, folder)
-    importance.log_importance(found.importance, run.data.target, parent, fits, folder)
-    _keep_forecasts(found, where)
-    _conclude(found, where, told)
+    publish_fits(comparison, where, fits, folder)
+    importance.log_importance(comparison.importance, run.data.target, parent, fits, folder)
+    _keep_forecasts(comparison, where)
+    _conclude(comparison, where, conclusion)
     by = run.evaluation.choose_by
-    return Compared(found, told, report.to_markdown(found.board, NARROW, by))
+    return Compared(comparison, conclusion, report.to_markdown(comparison.board, NARROW, by))
 
 
-def _tables(found: Comparison, where: Publication, told: Told, folder: Path) -> None:
-    run, gain, board = where.run, gain_of(found), report.frame(found.board.rows)
-    facts = {
+def _tables(comparison: Comparison, where: Publication, conclusion: Told, folder: Path) -> None:
+    run, gain, board = where.run, gain_of(comparison), report.frame(comparison.board.rows)
+    leaderboard = {
         "name": run.name,
-        "chosen": found.chosen,
-        "chosen_fit": found.chosen_fit,
-        "baseline": found.baseline,
-        "naive": found.naive,
-        "verdict": asdict(told.verdict),
-        "note": told.note,
-        "reasons": None if told.reasons is None else [asdict(reason) for reason in told.reasons],
-        "command": told.command,
+        "chosen": comparison.chosen,
+        "chosen_fit": comparison.chosen_fit,
+        "baseline": comparison.baseline,
+        "naive": comparison.naive,
+        "verdict": asdict(conclusion.verdict),
+        "note": conclusion.note,
+        "reasons": None if conclusion.reasons is None else [asdict(reason) for reason in conclusion.reasons],
+        "command": conclusion.command,
         "gain": asdict(gain) if gain else None,
         "unit": run.data.target,
         "choose_by": run.evaluation.choose_by,
         "rows": board.to_dicts(),
-        "fits": report.frame(Board.of(found.rows, found.baseline, found.naive).rows).to_dicts(),
+        "fits": report.frame(Board.of(comparison.rows, comparison.baseline, comparison.naive).rows).to_dicts(),
     }
-    (folder / "leaderboard.json").write_text(json.dumps(facts, indent=1))
+    (folder / "leaderboard.json").write_text(json.dumps(leaderboard, indent=1))
     board.write_csv(folder / "leaderboard.csv")
-    (folder / "leaderboard.md").write_text(report.to_markdown(found.board, choose_by=run.evaluation.choose_by))
-    found.slices.write_csv(folder / "scores.csv")
+    (folder / "leaderboard.md").write_text(report.to_markdown(comparison.board, choose_by=run.evaluation.choose_by))
+    comparison.slices.write_csv(folder / "scores.csv")
     rows = [
-        {"model": name, "other": other, **asdict(one)}
-        for other, some in {found.naive: found.to_naive, found.baseline: found.to_baseline, found.best: found.to_best}.items()
-        for name, one in some.items()
+        {"model": name, "other": other, **asdict(difference)}
+        for other, some in {
+            comparison.naive: comparison.to_naive,
+            comparison.baseline: comparison.to_baseline,
+            comparison.best: comparison.to_best,
+        }.items()
+        for name, difference in some.items()
     ]
     schema = {"model": pl.String, "other": pl.String, **dict.fromkeys(("mean", "low", "high", "statistic", "p"), pl.Float64)}
     schema |= {"over": pl.String, "count": pl.Int64, "p_holm": pl.Float64, "tested": pl.Int64, "rows": pl.Int64}
@@ -115,7 +121,7 @@ def _drawn(pictures: Iterable[Picture], folder: Path) -> Iterable[tuple[str, Dra
 
 
 def _sections(
-    found: Comparison, where: Publication, told: Told, fits: Sequence[Fit], pictures: Mapping[str, Drawn]
+    comparison: Comparison, where: Publication, conclusion: Told, fits: Sequence[Fit], pictures: Mapping[str, Drawn]
 ) -> list[pages.Section]:
     """What is folded, from top to bottom: who is better, by how much, where, whether it is real; then details."""
 
@@ -129,24 +135,28 @@ def _sections(
     memory |= importance.GRADIENTS
     cost = {"pareto.png": "The front: no other model is both cheaper and more accurate"}
     error = report.error_name(by, where.run.data.target)
-    accuracy = {"accuracy.png": f"{error} on test and validation, {_common(found)}"}
-    differ = {"skill.png": f"Skill against {found.baseline}", "differences.png": f"How far from {found.best}"}
-    note = pages.bullets([told.note] if told.note else [])
-    few, errors = _where_errors(found, pictures)
-    few = f"{error} on test, {_common(found)}. {few}".strip()
-    held = next(mark.words for mark in told.verdict.marks if mark.name.startswith(INTERVALS))
+    accuracy = {"accuracy.png": f"{error} on test and validation, {_common(comparison)}"}
+    differ = {"skill.png": f"Skill against {comparison.baseline}", "differences.png": f"How far from {comparison.best}"}
+    note = pages.bullets([conclusion.note] if conclusion.note else [])
+    few, errors = _where_errors(comparison, pictures)
+    few = f"{error} on test, {_common(comparison)}. {few}".strip()
+    held = next(mark.words for mark in conclusion.verdict.marks if mark.name.startswith(INTERVALS))
     held = f"{held[0].upper()}{held[1:]}."
 
     parts = [
-        pages.Section("why", "Why no variant won", "", (), _why(told)),
-        pages.Section("leaderboard", "Leaderboard", _scope(found, where.run), drawn(accuracy), _scores(found.board, by) + note),
-        pages.Section("real", "Is the difference real?", _how_real(found, by), drawn(differ)),
+        pages.Section("why", "Why no variant won", "", (), _why(conclusion)),
+        pages.Section(
+            "leaderboard", "Leaderboard", _scope(comparison, where.run), drawn(accuracy), _scores(comparison.board, by) + note
+        ),
+        pages.Section("real", "Is the difference real?", _how_real(comparison, by), drawn(differ)),
         pages.Section("where", "Where the errors are", few, drawn(errors)),
-        pages.Section("intervals", "Do the intervals hold?", held, drawn(CAPTIONS), intervals_of(found, where.run)),
-        pages.Section("members", "Members of the greedy ensemble", "", (), members_of(fits, _validation(found), where.run)),
-        importance.section(found.importance, where.run.data.target, drawn(importance.CAPTIONS)),
+        pages.Section("intervals", "Do the intervals hold?", held, drawn(CAPTIONS), intervals_of(comparison, where.run)),
+        pages.Section(
+            "members", "Members of the greedy ensemble", "", (), members_of(fits, _validation(comparison), where.run)
+        ),
+        importance.section(comparison.importance, where.run.data.target, drawn(importance.CAPTIONS)),
         pages.Section("memory", "Memory", "", drawn(memory), pages.bullets(warnings)),
-        pages.Section("cost", "Cost", "", drawn(cost), report.to_html(found.board, COST)),
+        pages.Section("cost", "Cost", "", drawn(cost), report.to_html(comparison.board, COST)),
         pages.Section("data", "Data checks", "", (), _checks(where)),
         pages.Section("again", "How to do it again", "", (), _again(where)),
     ]
@@ -159,27 +169,27 @@ def _checks(where: Publication) -> Html:
     return checks(verdict) + pages.folded("all checks", rows(verdict))
 
 
-def _validation(found: Comparison) -> dict[str, Score]:
-    return {row.name: row.score for row in found.rows}
+def _validation(comparison: Comparison) -> dict[str, Score]:
+    return {row.name: row.score for row in comparison.rows}
 
 
-def _common(found: Comparison) -> str:
-    counts = [int(count) for row in found.board.rows if (count := row["test_rows"])]
-    return f"on the rows that {found.baseline} forecasts too" + (f" ({_range(counts)} of the test)" if counts else "")
+def _common(comparison: Comparison) -> str:
+    counts = [int(count) for row in comparison.board.rows if (count := row["test_rows"])]
+    return f"on the rows that {comparison.baseline} forecasts too" + (f" ({_range(counts)} of the test)" if counts else "")
 
 
-def _why(told: Told) -> Html:
+def _why(conclusion: Told) -> Html:
     """The reasons and what to type next; nothing if a variant won."""
-    if told.reasons is None:
+    if conclusion.reasons is None:
         return Html()
-    commands = next_commands(told.reasons, told.command)
-    words = [reason.words for reason in told.reasons] or lines_of(told.reasons, told.command)
+    commands = next_commands(conclusion.reasons, conclusion.command)
+    words = [reason.words for reason in conclusion.reasons] or lines_of(conclusion.reasons, conclusion.command)
     return pages.bullets(words) + Html().join(pages.code(command) for command in commands)
 
 
-def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str, dict[str, str]]:
+def _where_errors(comparison: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str, dict[str, str]]:
     """A comment on the error pictures, and each one's caption."""
-    scored = sum(row.score is not None for row in found.board.rows)
+    scored = sum(row.score is not None for row in comparison.board.rows)
     which = f"{LINES} of {scored} models: the best baseline, then the best variants; all are in scores.csv."
     few = which if scored > LINES else ""
     errors = {"error_by_step.png": "By step of the horizon"}
@@ -188,7 +198,7 @@ def _where_errors(found: Comparison, pictures: Mapping[str, Drawn]) -> tuple[str
         "that reach it, plus that of all"
         for by in scores.SLICES
     }
-    lost = [by for by in scores.SLICES if (found.slices["by"] == by).any() and f"error_by_{by}.png" not in pictures]
+    lost = [by for by in scores.SLICES if (comparison.slices["by"] == by).any() and f"error_by_{by}.png" not in pictures]
     few += "".join(f" Not by {by}: a step reaches one {by} alone, so that the two cannot be told apart." for by in lost)
     return few, errors
 
@@ -205,23 +215,28 @@ def _scores(board: Board, choose_by: Measure) -> Html:
     return table + pages.folded("what the columns say", pages.bullets(meanings))
 
 
-def _scope(found: Comparison, run: RunParams) -> str:
+def _scope(comparison: Comparison, run: RunParams) -> str:
     """What was forecast: unit, horizon, and the number of origins and series."""
     cutoffs, series, rows = set[object](), 0, 0
-    for block in found.test.blocks():  # blocks are whole series
+    for block in comparison.test.blocks():  # blocks are whole series
         cutoffs.update(block["cutoff"].unique())
         series, rows = series + block["unique_id"].n_unique(), rows + block.height
-    origins = f"{len(cutoffs):,} test origins, {series:,} series, {rows // found.test.horizon:,} forecasts a model"
+    origins = f"{len(cutoffs):,} test origins, {series:,} series, {rows // comparison.test.horizon:,} forecasts a model"
     words = f"{run.data.target} in its own unit, horizon {run.windows.horizon} x {run.data.frequency}; {origins}"
     return words + (f"; chosen over {run.split.folds} validation ranges, each trained for" if run.split.folds > 1 else "")
 
 
-def _how_real(found: Comparison, choose_by: Measure) -> str:
-    score, bar, best = report.SCORES[choose_by], found.baseline, found.best
-    words = f"Each model's {score} on test against that of {bar}, the best baseline{_over(found.to_baseline)}"
+def _how_real(comparison: Comparison, choose_by: Measure) -> str:
+    score, bar, best = report.SCORES[choose_by], comparison.baseline, comparison.best
+    words = f"Each model's {score} on test against that of {bar}, the best baseline{_over(comparison.to_baseline)}"
     if best:
-        words += f"; then against that of {best}, the best variant on validation{_over(found.to_best)}"
-    few = [one for some in (found.to_baseline, found.to_best) for one in some.values() if one.p is None and one.mean]
+        words += f"; then against that of {best}, the best variant on validation{_over(comparison.to_best)}"
+    few = [
+        difference
+        for some in (comparison.to_baseline, comparison.to_best)
+        for difference in some.values()
+        if difference.p is None and difference.mean
+    ]
     tests = (
         "Not told apart: p above {:.0f} % after Holm's correction for all that are tested against the same model; an interval, "
     )
@@ -231,10 +246,10 @@ def _how_real(found: Comparison, choose_by: Measure) -> str:
 
 def _over(differences: Mapping[str, Difference]) -> str:
     """The number of origins, or series, over which models are compared."""
-    found: dict[str, list[int]] = {}
-    for one in differences.values():
-        found.setdefault(one.over, []).append(one.count)
-    words = [f"{_range(counts)} {over}" for over, counts in found.items()]
+    by_unit: dict[str, list[int]] = {}
+    for difference in differences.values():
+        by_unit.setdefault(difference.over, []).append(difference.count)
+    words = [f"{_range(counts)} {over}" for over, counts in by_unit.items()]
     return f", over {' or '.join(words)} that both forecast" if words else ""
 
 
@@ -260,21 +275,22 @@ def _again(where: Publication) -> Html:
     return pages.code(where.about.command) + pages.facts(facts) + pages.folded("the whole of the params", pages.code(whole))
 
 
-def _keep_forecasts(found: Comparison, where: Publication) -> None:
+def _keep_forecasts(comparison: Comparison, where: Publication) -> None:
     if where.run.evaluation.save_forecasts:
-        logs.log_file(where.parent, found.test.path)
+        logs.log_file(where.parent, comparison.test.path)
         return
-    kept = where.home / "forecasts" / where.parent / found.test.path.name
+    kept = where.home / "forecasts" / where.parent / comparison.test.path.name
     kept.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(found.test.path, kept)
+    os.replace(comparison.test.path, kept)
     logs.tag(where.parent, {"forecasts": str(kept)})
 
 
-def _conclude(found: Comparison, where: Publication, told: Told) -> None:
+def _conclude(comparison: Comparison, where: Publication, conclusion: Told) -> None:
     """Writes the run's and the experiment's description, its page's view, and the winner's scores."""
-    parent, by, board = where.parent, where.run.evaluation.choose_by, found.board
-    logs.tag(parent, {"chosen": found.chosen, "best_baseline": found.baseline, "best_naive": found.naive})
-    text = f"{told.markdown()}\n\n{report.to_markdown(board, NARROW, by)}\nThe whole report: `report.html` among the artifacts."
+    parent, by, board = where.parent, where.run.evaluation.choose_by, comparison.board
+    logs.tag(parent, {"chosen": comparison.chosen, "best_baseline": comparison.baseline, "best_naive": comparison.naive})
+    table = report.to_markdown(board, NARROW, by)
+    text = f"{conclusion.markdown()}\n\n{table}\nThe whole report: `report.html` among the artifacts."
     logs.describe(parent, text)
     key, view = mlflow_pages.view_tag(parent, {BY_NAME[name].metric: BY_NAME[name].pixels for name in IN_MLFLOW})
     experiment = runs.experiment_of(parent)
@@ -283,7 +299,9 @@ def _conclude(found: Comparison, where: Publication, told: Told) -> None:
         ("charts", mlflow_pages.experiment_url("", experiment, charts=True)),
         ("report", mlflow_pages.run_url("", experiment, parent, "report.html")),
     )
-    first = f"{report.escaped(told.verdict.sentence)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
+    first = (
+        f"{report.escaped(conclusion.verdict.sentence)} ({', '.join(f'[{what}]({address[1:]})' for what, address in links)})"
+    )
     logs.describe_experiment(parent, f"{first}\n\n{text}", {key: view})
     if board.chosen is not None:
         logs.log_metrics(parent, metrics_of(board.chosen))
@@ -312,5 +330,5 @@ def compare_variants(
         advance(next(count), 2 * models, model)
 
     with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
-        found = explained(compare(run, data, fits, baselines, Path(folder), step), run, data, fits)
-        return publish(found, Publication(run, parent, about, home, step, baselines.times), data, fits, Path(folder))
+        comparison = explained(compare(run, data, fits, baselines, Path(folder), step), run, data, fits)
+        return publish(comparison, Publication(run, parent, about, home, step, baselines.times), data, fits, Path(folder))

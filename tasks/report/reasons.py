@@ -21,20 +21,20 @@ from tasks.report.told import Reason, Told
 from tasks.train.fits import Fit
 
 
-def tell(run: RunParams, data: Data, fits: Sequence[Fit], found: Comparison, command: str) -> Told:
+def tell(run: RunParams, data: Data, fits: Sequence[Fit], comparison: Comparison, command: str) -> Told:
     """The conclusions of a comparison, with reasons if no variant won.  `command`: the command that ran."""
-    by, sizes = run.evaluation.choose_by, found.scales[-1].series
-    note = evidence.size_note(sizes, found.errors_by_series(found.shown), found.shown, by)
-    told = Told(verdict_of(found, run), by, note, None, command)
-    if found.board.won:
-        return told
-    best = next((fit for fit in fits if fit.variant == found.best), None)
+    by, sizes = run.evaluation.choose_by, comparison.scales[-1].series
+    note = evidence.size_note(sizes, comparison.errors_by_series(comparison.shown), comparison.shown, by)
+    conclusion = Told(verdict_of(comparison, run), by, note, None, command)
+    if comparison.board.won:
+        return conclusion
+    best = next((fit for fit in fits if fit.variant == comparison.best), None)
     reasons = reasons_of(best.planned.variant.run if best else run, data, sizes, fits)
     if best and not best.planned.variant.members:  # an ensemble cannot be a member of another
-        labels = [row.name for row in found.rows if row.variant == found.best and row.finished]
-        together = better_together(found.validation, best.variant, labels, found.baseline, found.scales)
+        labels = [row.name for row in comparison.rows if row.variant == comparison.best and row.finished]
+        together = better_together(comparison.validation, best.variant, labels, comparison.baseline, comparison.scales)
         reasons += [together] if together else []
-    return replace(told, reasons=tuple(reasons))
+    return replace(conclusion, reasons=tuple(reasons))
 
 
 def reasons_of(run: RunParams, data: Data, sizes: pl.DataFrame, fits: Sequence[Fit]) -> list[Reason]:
@@ -47,8 +47,8 @@ def reasons_of(run: RunParams, data: Data, sizes: pl.DataFrame, fits: Sequence[F
     seasons = seasons_of(arrays, grid)
     counts = window_counts(data, run.evaluation.stride)
     every = [Trained(fit.variant, fit.job.training, fit.result) for fit in fits]
-    trained = [one for one in every if one.result.finished]
-    found = (
+    trained = [model for model in every if model.result.finished]
+    reasons = (
         None if trained else evidence.none_finished(every),
         evidence.season_out_of_sight(arrays, seasons, data.windows),
         evidence.no_memory(arrays, seasons),
@@ -59,7 +59,7 @@ def reasons_of(run: RunParams, data: Data, sizes: pl.DataFrame, fits: Sequence[F
         evidence.best_at_once(trained),
         evidence.other_epoch(trained, run.evaluation.choose_by),
     )
-    return [reason for reason in found if reason]
+    return [reason for reason in reasons if reason]
 
 
 def better_together(

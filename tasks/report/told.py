@@ -40,12 +40,12 @@ class Told:
     command: str = ""
 
     @classmethod
-    def read(cls, verdict: Conclusion, facts: Mapping[str, Any]) -> "Told":
+    def read(cls, verdict: Conclusion, leaderboard: Mapping[str, Any]) -> "Told":
         """The texts in leaderboard.json; one of lagline 0.2 has none."""
-        reasons = facts.get("reasons")
-        found = None if reasons is None else tuple(Reason.read(one) for one in reasons)
-        note, command = (str(facts.get(name) or "") for name in ("note", "command"))
-        return cls(verdict, facts.get("choose_by", "mae"), note, found, command)
+        reasons = leaderboard.get("reasons")
+        parsed = None if reasons is None else tuple(Reason.read(raw) for raw in reasons)
+        note, command = (str(leaderboard.get(name) or "") for name in ("note", "command"))
+        return cls(verdict, leaderboard.get("choose_by", "mae"), note, parsed, command)
 
     def lines(self) -> list[str]:
         """What follows the verdict: why no variant won, what to type, the note."""
@@ -69,19 +69,19 @@ def lines_of(reasons: Sequence[Reason], command: str) -> list[str]:
         return ["Why is not proven: the windows hold the seasons, no level moved, the trainings were neither cut nor too fast."]
     lines = ["Why, as far as it is proven:", *(f"- {reason.words}" for reason in reasons)]
     commands = next_commands(reasons, command)
-    return [*lines, *(["To try:", *(f"  {one}" for one in commands)] if commands else [])]
+    return [*lines, *(["To try:", *(f"  {suggestion}" for suggestion in commands)] if commands else [])]
 
 
 def next_commands(reasons: Sequence[Reason], command: str) -> list[str]:
     """What to type: the comparison with every setting; separately what needs a file first."""
     plain = [setting for reason in reasons if not reason.file[0] for setting in reason.settings]
-    found = [_again(command, plain)] if plain else []
+    commands = [_again(command, plain)] if plain else []
     for reason in reasons:
         path, text = reason.file
         if path:
             quoted = shlex.quote(text.replace("\n", r"\n"))
-            found.append(f"printf {quoted} > {shlex.quote(path)} && {_again(command, reason.settings)}")
-    return found
+            commands.append(f"printf {quoted} > {shlex.quote(path)} && {_again(command, reason.settings)}")
+    return commands
 
 
 def _again(command: str, settings: Sequence[str]) -> str:

@@ -43,10 +43,10 @@ def next_state(files: Iterable[Path], history: pl.DataFrame) -> pl.DataFrame:
     states = pl.concat(pl.read_parquet(file, columns=["unique_id", *STATE]).unique() for file in kept)
     last = states.sort("turn").unique("unique_id", keep="last", maintain_order=True)
     come = _come_true(kept, last, actuals)
-    found = now.join(last, on="unique_id", how="left", maintain_order="left").join(come, on="unique_id", how="left")
+    joined = now.join(last, on="unique_id", how="left", maintain_order="left").join(come, on="unique_id", how="left")
     miss = (pl.col("miss").fill_null(ALPHA) + RATE * pl.col("_less").fill_null(0.0)).clip(LEAST, MOST)
     seen, turn = pl.max_horizontal("seen", "_now"), pl.col("turn").fill_null(0) + 1
-    return found.select("unique_id", miss=miss, seen=seen, turn=turn).sort("unique_id")
+    return joined.select("unique_id", miss=miss, seen=seen, turn=turn).sort("unique_id")
 
 
 def _of_a_state(schema: Mapping[str, pl.DataType], ds: pl.DataType) -> bool:
@@ -94,7 +94,7 @@ def interval(point: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, miss:
     Interpolated along a normal distribution between the quantiles [R, Q] at ascending `levels` [Q]; beyond
     the outermost known one, as far from the point as a normal distribution's.
     """
-    found, wanted = np.empty((len(point), 2)), reach_of(miss)
+    ends, wanted = np.empty((len(point), 2)), reach_of(miss)
     for end, sign in enumerate((-1, 1)):
         normal = sign * np.array([NormalDist().inv_cdf(level) for level in levels])
         some = np.flatnonzero(normal > 0)
@@ -108,8 +108,8 @@ def interval(point: np.ndarray, quantiles: np.ndarray, levels: np.ndarray, miss:
         share = (wanted - reach[above - 1]) / (reach[above] - reach[above - 1])
         between = away[row, above - 1] + share * (away[row, above] - away[row, above - 1])
         beyond = away[row, -1] * wanted / reach[-1]
-        found[:, end] = point + sign * np.where(wanted > reach[-1], beyond, between)
-    return found
+        ends[:, end] = point + sign * np.where(wanted > reach[-1], beyond, between)
+    return ends
 
 
 def reach_of(miss: np.ndarray) -> np.ndarray:
@@ -118,7 +118,7 @@ def reach_of(miss: np.ndarray) -> np.ndarray:
     last = normal.inv_cdf(1 - A0 / 2)
     steep = 1 / (2 * normal.pdf(last) * last)
     each, at = np.unique(miss, return_inverse=True)  # all rows of a series share one
-    inside = np.array([normal.inv_cdf(1 - one / 2) for one in np.clip(each, A0, 1.0)])
+    inside = np.array([normal.inv_cdf(1 - rate / 2) for rate in np.clip(each, A0, 1.0)])
     return np.asarray(np.where(each >= A0, inside, last * np.exp(steep * (A0 - each)))[at])
 
 

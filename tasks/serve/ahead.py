@@ -30,25 +30,27 @@ def open_ahead(version: Version, file: str | Path, data: DataParams) -> Source:
     future = version.facts.windows.future
     if not future:
         raise UserError(f"--future {file}: {version} reads nothing that is known ahead (windows.future): leave it out")
-    own = data.model_copy(update={"path": whole_path(file), "query": None, "uri": None})
-    source = open_like(own, future, Path.cwd())
-    own = source.data
+    data_params = data.model_copy(update={"path": whole_path(file), "query": None, "uri": None})
+    source = open_like(data_params, future, Path.cwd())
+    data_params = source.data
     there = {*source.columns}
-    house = {"id": "unique_id" if own.ids else None, "time": "ds"}
-    if not {*own.ids, *own.times} <= there and {*filter(None, house.values())} <= there:
-        own = own.model_copy(update=house)
-    needed = (*own.ids, *own.times, *future)
+    house = {"id": "unique_id" if data_params.ids else None, "time": "ds"}
+    if not {*data_params.ids, *data_params.times} <= there and {*filter(None, house.values())} <= there:
+        data_params = data_params.model_copy(update=house)
+    needed = (*data_params.ids, *data_params.times, *future)
     if missing := [name for name in needed if name not in there]:
         raise UserError(
             f"--future {file}: there is no column {listed(missing)}; needed are {listed(needed)}, and there are "
             f"{listed(source.columns)}"
         )
-    target = pl.lit(None, pl.Float64).alias(own.target)
+    target = pl.lit(None, pl.Float64).alias(data_params.target)
     tables = (
-        replace(one, rows=one.rows.with_columns(target), columns=pl.Schema({**one.columns, own.target: pl.Float64()}))
-        for one in source.tables
+        replace(
+            table, rows=table.rows.with_columns(target), columns=pl.Schema({**table.columns, data_params.target: pl.Float64()})
+        )
+        for table in source.tables
     )
-    return replace(source, data=own, tables=tuple(tables))
+    return replace(source, data=data_params, tables=tuple(tables))
 
 
 def with_ahead(
@@ -108,10 +110,10 @@ def _refuse_lacking(version: Version, ends: pl.DataFrame, rows: pl.DataFrame) ->
     lacking = needed.join(rows, on=["unique_id", "ds"], how="anti").sort("unique_id", "ds")
     if lacking.height:
         series, first = lacking["unique_id"][0], _said(lacking["ds"][0], frequency)
-        one, count = lacking.filter(pl.col("unique_id") == series).height, lacking["unique_id"].n_unique()
+        missing, count = lacking.filter(pl.col("unique_id") == series).height, lacking["unique_id"].n_unique()
         more = f" (and in {count - 1} more series)" if count > 1 else ""
         raise ValueError(
-            f"series {series!r}: {one} of the {windows.ahead} rows after its last target are missing{more}, the first "
+            f"series {series!r}: {missing} of the {windows.ahead} rows after its last target are missing{more}, the first "
             f"at {first}; give {listed(windows.future)} for each"
         )
     for name in windows.future:

@@ -88,10 +88,10 @@ def forecast(version: Version, data: str | Path, asked: Asked | None = None) -> 
             notes = rows_ahead(frame)
         if asked.future is not None and future is None:
             notes = (f"--future {asked.future} is not read: {version.facts.variant} needs no more than the target", *notes)
-        made, told = forecast_frame(version, frame, asked, version.model.known, given.clean)
+        made, remarks = forecast_frame(version, frame, asked, version.model.known, given.clean)
         history = frame if asked.plot else frame.clear()
         del frame, given
-        return Forecasts(made, given_in(source), history, (*notes, *told))
+        return Forecasts(made, given_in(source), history, (*notes, *remarks))
     except ValueError as error:
         raise UserError(f"{data}: {error}") from None
 
@@ -148,9 +148,9 @@ def _some_series(version: Version, frame: pl.DataFrame) -> Iterator[pl.DataFrame
     model, frequency, ds = version.model, Frequency.of(version.facts), pl.col("ds")
     last = ds.filter(is_observed(frame.schema)).max()
     ends = frame.group_by("unique_id").agg(first=ds.min(), last=last, day=frequency.day(ds)).sort("unique_id")
-    own = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) >= version.facts.windows.behind
+    enough = frequency.position(pl.col("last"), pl.col("first"), pl.col("day")) >= version.facts.windows.behind
     size = max(ROWS * ends.height // frame.height // BATCH, 1) * BATCH  # forecasts per part
-    number = own.fill_null(False).cum_sum().sub(1).clip(0) // size
+    number = enough.fill_null(False).cum_sum().sub(1).clip(0) // size
     parts = ends.select("unique_id", part=number.clip(0, (number.max() - 1).clip(0)))
     late = "y" in model.features and model.channels[model.features.index("y")][2] > 0  # its window may have no y
     if late or model.alone or parts["part"][-1] == 0:
@@ -172,7 +172,7 @@ def _left_out(series: list[str], frame: pl.DataFrame, version: Version, alone: b
     if blind := [name for name in series if name not in short]:
         yield f"no forecast of {named(blind)}: no observed target in its window"
     if short:
-        models = [version.facts.variant, *([] if alone else (one.name for one in version.facts.fallbacks))]
+        models = [version.facts.variant, *([] if alone else (fallback.name for fallback in version.facts.fallbacks))]
         yield f"no forecast of {named(short)}: too little history for {listed(models)}"
 
 
@@ -204,16 +204,16 @@ def table_of(version: Version, data: str | Path, ahead: bool = False) -> Source:
     """
     run = version.trained_on.run
     zone = version.facts.zone or run.data.time_zone
-    own = run.data.model_copy(update={"path": whole_path(data), "query": None, "uri": None, "time_zone": zone})
-    source = open_like(own, {"y", own.target, *_read_by(version, run).windows.columns}, Path.cwd())
-    own = source.data
+    data_params = run.data.model_copy(update={"path": whole_path(data), "query": None, "uri": None, "time_zone": zone})
+    source = open_like(data_params, {"y", data_params.target, *_read_by(version, run).windows.columns}, Path.cwd())
+    data_params = source.data
     there = source.columns
-    given = {"id": ("unique_id", own.ids), "time": ("ds", own.times), "target": ("y", (own.target,))}
-    free = {*there} - {*own.ids, *own.times, own.target}
+    given = {"id": ("unique_id", data_params.ids), "time": ("ds", data_params.times), "target": ("y", (data_params.target,))}
+    free = {*there} - {*data_params.ids, *data_params.times, data_params.target}
     renamed = {key: name for key, (name, mine) in given.items() if name in free and not (mine and {*mine} <= {*there})}
     lacking = [name for name in version.facts.windows.future if ahead and name not in (*there, *version.facts.windows.features)]
     tables = tuple(_with_empty(table, lacking) for table in source.tables)
-    return replace(source, data=own.model_copy(update=renamed), tables=tables)
+    return replace(source, data=data_params.model_copy(update=renamed), tables=tables)
 
 
 def _with_empty(table: Table, names: Sequence[str]) -> Table:

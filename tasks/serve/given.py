@@ -53,8 +53,8 @@ def given_in(source: Source) -> Given:
     times = [column(name).alias(str(at)) for at, name in enumerate(data.times)]
     names, rows = [], []
     for number, table in enumerate(source.tables):
-        one = table.rows.select(series_name(table, data).alias("unique_id"), *ids)
-        names.append(one.unique("unique_id", keep="first", maintain_order=True))
+        keyed = table.rows.select(series_name(table, data).alias("unique_id"), *ids)
+        names.append(keyed.unique("unique_id", keep="first", maintain_order=True))
         lazy, time = source.clock.times(number, table, data)
         rows.append(lazy.select(*times, time.alias("ds")).unique())
     series = collect(pl.concat(names, how="vertical_relaxed"), data.where)
@@ -86,15 +86,15 @@ def in_columns_of(given: Given, made: pl.DataFrame, out: Path | None = None, nix
     if nixtla:
         only = next(iter(ids.values())) if len(ids) == 1 else made["unique_id"]
         ids, times = {"unique_id": only}, {"ds": next(iter(times.values())) if len(times) == 1 else on_clock(given, made["ds"])}
-    own = ids | times
-    called = all_apart(own, ("cutoff", *values))
-    columns = [cells.alias(called[name]) for name, cells in own.items()]
+    key_cells = ids | times
+    called = all_apart(key_cells, ("cutoff", *values))
+    columns = [cells.alias(called[name]) for name, cells in key_cells.items()]
     keys = [cells.alias(str(at)) for at, cells in enumerate(ids.values())]
     order = made.select("unique_id", "cutoff", "ds").select(pl.arg_sort_by(*keys, "unique_id", "cutoff", "ds")).to_series()
     rows = pl.DataFrame([*columns, cutoff.alias("cutoff"), *(made[name] for name in values)])
     other = [f"{clipped(name)!r} is {clipped(new)!r}" for name, new in called.items() if new != name]
-    told = f"in the forecasts your column {', '.join(other)}: those names are ours there" if other else None
-    return Returned(rows[order], told)
+    note = f"in the forecasts your column {', '.join(other)}: those names are ours there" if other else None
+    return Returned(rows[order], note)
 
 
 def _times(given: Given, made: pl.DataFrame) -> tuple[dict[str, pl.Series], pl.Series]:
@@ -112,9 +112,9 @@ def _times(given: Given, made: pl.DataFrame) -> tuple[dict[str, pl.Series], pl.S
 def on_clock(given: Given, ds: pl.Series) -> pl.Series:
     """Times on the table's clock, in one column and without a zone."""
     at: Moments = moments(ds, given.frequency, given.zone)
-    found = at.step if at.wall is None else at.wall
-    assert found is not None
-    return found
+    times = at.step if at.wall is None else at.wall
+    assert times is not None
+    return times
 
 
 def _as_numbers(texts: pl.Series) -> pl.Series:

@@ -62,23 +62,23 @@ def newest(model: "Model", frame: pl.LazyFrame, name: str, start: str | int | da
     if reach is None or not _is_plain(model, schema):
         return Newest(collect(frame, name), False)
     frame = frame.with_columns(_time=_time(model), _observed=is_observed(schema))
-    facts = _facts(model, frame, name)
-    begin = _places(model, facts, facts.last)
+    series = _facts(model, frame, name)
+    begin = _places(model, series, series.last)
     if start is not None:
-        moment, day = moment_of(start, model.grid), np.zeros_like(facts.first)
-        begin = np.minimum(begin, first_from(moment, facts.first, day, model.grid))
+        moment, day = moment_of(start, model.grid), np.zeros_like(series.first)
+        begin = np.minimum(begin, first_from(moment, series.first, day, model.grid))
     gapless = start is not None or ("y" in model.features and model.channels[model.features.index("y")][2] > 0)
-    since, amiss = _since(model, frame, facts, begin - reach, gapless)
-    return Newest(_kept(frame, facts, since, schema.names()), not amiss)
+    since, amiss = _since(model, frame, series, begin - reach, gapless)
+    return Newest(_kept(frame, series, since, schema.names()), not amiss)
 
 
 def _reach(model: "Model") -> int | None:
     """The rows before a cutoff that forecasts read; None: all of them."""
     reach = [0 if model.alone else model.reach + int(model.facts["forward_fill"])]
-    for one in (*model.combined, *filter(None, [model.alone])):
-        if "rows" not in one.arguments:
+    for baseline in (*model.combined, *filter(None, [model.alone])):
+        if "rows" not in baseline.arguments:
             return None
-        reach.append(one.arguments["rows"])
+        reach.append(baseline.arguments["rows"])
     return max(reach)
 
 
@@ -99,14 +99,16 @@ def _time(model: "Model") -> pl.Expr:
 
 def _facts(model: "Model", frame: pl.LazyFrame, name: str) -> _Series:
     """One pass over the table."""
-    numbers = [column(one) for one in dict.fromkeys(["y", *model.features, *model.future])]
-    texts = [one for one in model.static if one != "unique_id"]
-    numbers += [column(one) for one in texts if model.static[one] == "numeric"]
-    wrong = pl.any_horizontal(pl.col("_time").is_null(), *(one.fill_nan(None).abs() > MOST_SIZE for one in numbers))
+    numbers = [column(feature) for feature in dict.fromkeys(["y", *model.features, *model.future])]
+    texts = [covariate for covariate in model.static if covariate != "unique_id"]
+    numbers += [column(covariate) for covariate in texts if model.static[covariate] == "numeric"]
+    wrong = pl.any_horizontal(pl.col("_time").is_null(), *(number.fill_nan(None).abs() > MOST_SIZE for number in numbers))
     if model.log1p:
         wrong |= pl.col("y").fill_nan(None) <= LOG1P
-    changing = [(column(one).min() != column(one).max()) | (column(one).null_count() > 0) for one in texts]
-    found = collect(
+    changing = [
+        (column(covariate).min() != column(covariate).max()) | (column(covariate).null_count() > 0) for covariate in texts
+    ]
+    collected = collect(
         frame.with_columns(_wrong=wrong.fill_null(False))
         .group_by("unique_id")
         .agg(
@@ -120,20 +122,20 @@ def _facts(model: "Model", frame: pl.LazyFrame, name: str) -> _Series:
         .sort("unique_id"),
         name,
     )
-    names = found["unique_id"]
+    names = collected["unique_id"]
     known = names.is_in(list(model.known)).fill_null(False).to_numpy()
-    first, end, last = (found[one].fill_null(0).to_numpy() for one in ("first", "end", "last"))
-    amiss, seen = (found["amiss"] | names.is_null()).to_numpy(), found["last"].is_not_null().to_numpy()
-    may = known & seen & ~amiss & ~found["changing"].to_numpy()
-    return _Series(names, first, end, last, seen, found["rows"].to_numpy().astype(np.int64), may, amiss)
+    first, end, last = (collected[key].fill_null(0).to_numpy() for key in ("first", "end", "last"))
+    amiss, seen = (collected["amiss"] | names.is_null()).to_numpy(), collected["last"].is_not_null().to_numpy()
+    may = known & seen & ~amiss & ~collected["changing"].to_numpy()
+    return _Series(names, first, end, last, seen, collected["rows"].to_numpy().astype(np.int64), may, amiss)
 
 
-def _places(model: "Model", facts: _Series, times: np.ndarray) -> np.ndarray:
+def _places(model: "Model", series: _Series, times: np.ndarray) -> np.ndarray:
     """[S] the grid position of a time of each series."""
-    return positions(times, facts.first, np.zeros_like(facts.first), model.grid)[0]
+    return positions(times, series.first, np.zeros_like(series.first), model.grid)[0]
 
 
-def _since(model: "Model", frame: pl.LazyFrame, facts: _Series, least: np.ndarray, gapless: bool) -> tuple[np.ndarray, bool]:
+def _since(model: "Model", frame: pl.LazyFrame, series: _Series, least: np.ndarray, gapless: bool) -> tuple[np.ndarray, bool]:
     """[S] the time from which each series is kept (its newest row at or before `least`); and any faults.
 
     `gapless`: a series that lacks a target after that row is kept whole.
@@ -141,31 +143,31 @@ def _since(model: "Model", frame: pl.LazyFrame, facts: _Series, least: np.ndarra
     Every row of a series that may be cut gets its place on the grid, one byte each: so duplicates and rows
     off the grid are found in any row order.
     """
-    size, may = _places(model, facts, facts.end) + 1, facts.may.copy()
-    sparse = size > 2 * facts.rows
+    size, may = _places(model, series, series.end) + 1, series.may.copy()
+    sparse = size > 2 * series.rows
     if size[sparse].sum() > MOST_STEPS:  # the serving code checks how sparse rows may be
         return np.full(len(may), WHOLE), True
     may &= ~sparse
     counted = np.where(may | ~sparse, size, 0)
     offsets = np.cumsum(counted) - counted
-    grid, amiss = np.zeros(counted.sum() + 1, np.uint8), facts.amiss | sparse
-    for batch in _coded(frame, facts, ["_time", "_observed"]):
+    grid, amiss = np.zeros(counted.sum() + 1, np.uint8), series.amiss | sparse
+    for batch in _coded(frame, series, ["_time", "_observed"]):
         code = batch["_code"].to_numpy()
         some = np.flatnonzero(counted[code] > 0)
         code, times = code[some], batch["_time"].to_numpy()[some]
-        place, on_grid = positions(times, facts.first[code], np.zeros_like(times), model.grid)
+        place, on_grid = positions(times, series.first[code], np.zeros_like(times), model.grid)
         amiss[code[~on_grid]] = True
         grid[offsets[code] + place] = THERE + OBSERVED * batch["_observed"].to_numpy()[some]
-    amiss |= (counted > 0) & (_sums(grid > 0, offsets, offsets + counted) != facts.rows)
+    amiss |= (counted > 0) & (_sums(grid > 0, offsets, offsets + counted) != series.rows)
     may &= ~amiss & (least > 0)
     at = np.where(may, least, 0)
     while len(gap := np.flatnonzero(may & (grid[np.where(may, offsets + at, 0)] == 0))):
         at[gap] -= 1  # the first row is always there
     if gapless:
-        last = np.where(may, _places(model, facts, facts.last), 0)
+        last = np.where(may, _places(model, series, series.last), 0)
         begin = np.where(may, offsets + at, 0)
         may &= _sums(grid == THERE + OBSERVED, begin, begin + last + 1 - at) == last + 1 - at
-    return np.where(may, time_at(facts.first, np.zeros_like(at), at, model.grid), WHOLE), bool(amiss.any())
+    return np.where(may, time_at(series.first, np.zeros_like(at), at, model.grid), WHOLE), bool(amiss.any())
 
 
 def _sums(some: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -173,19 +175,19 @@ def _sums(some: np.ndarray, begin: np.ndarray, end: np.ndarray) -> np.ndarray:
     return np.add.reduceat(some, np.stack((begin, end), axis=1).ravel(), dtype=np.int64)[::2]
 
 
-def _coded(frame: pl.LazyFrame, facts: _Series, columns: Sequence[str], ordered: bool = False) -> Iterator[pl.DataFrame]:
+def _coded(frame: pl.LazyFrame, series: _Series, columns: Sequence[str], ordered: bool = False) -> Iterator[pl.DataFrame]:
     """Some columns of a frame, CHUNK rows at a time, with each row's series number."""
-    named = facts.names.drop_nulls()
-    number = pl.col("unique_id").cast(pl.Enum(named)).to_physical().cast(pl.Int64) + facts.names.null_count()
-    coded = frame.select(*(column(one) for one in columns), _code=number.fill_null(0))  # the nameless one is first
+    named = series.names.drop_nulls()
+    number = pl.col("unique_id").cast(pl.Enum(named)).to_physical().cast(pl.Int64) + series.names.null_count()
+    coded = frame.select(*(column(name) for name in columns), _code=number.fill_null(0))  # the nameless one is first
     return coded.collect_batches(chunk_size=CHUNK, maintain_order=ordered, engine="streaming")
 
 
-def _kept(frame: pl.LazyFrame, facts: _Series, since: np.ndarray, names: list[str]) -> pl.DataFrame:
+def _kept(frame: pl.LazyFrame, series: _Series, since: np.ndarray, names: list[str]) -> pl.DataFrame:
     """The rows of each series since a time, in table order."""
     parts = []
-    for batch in _coded(frame, facts, [*(one for one in names if one != "unique_id"), "_time"], ordered=True):
+    for batch in _coded(frame, series, [*(name for name in names if name != "unique_id"), "_time"], ordered=True):
         code = batch["_code"].to_numpy()
         parts.append(batch.filter(batch["_time"].fill_null(0).to_numpy() >= since[code]).drop("_time"))
     kept = pl.concat(parts)
-    return kept.select(facts.names.gather(kept["_code"]).alias("unique_id"), pl.exclude("_code")).select(map(column, names))
+    return kept.select(series.names.gather(kept["_code"]).alias("unique_id"), pl.exclude("_code")).select(map(column, names))

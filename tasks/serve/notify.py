@@ -18,7 +18,7 @@ CUT = 2_000  # characters kept of a text if the whole does not fit
 log = logging.getLogger("lagline.notify")
 
 
-def notify(event: str, name: str, **facts: Any) -> bool:
+def notify(event: str, name: str, **details: Any) -> bool:
     """Runs the command with the JSON as last argument and on standard input; returns whether it succeeded.
 
     What is too long for an argument is cut there (`cut`: true) but complete on standard input.  `event`:
@@ -27,11 +27,11 @@ def notify(event: str, name: str, **facts: Any) -> bool:
     command = os.environ.get("LAGLINE_NOTIFY_COMMAND", "").strip()
     if not command:
         return False
-    whole = shown_tree({"event": event, "name": name, **facts})
+    whole = shown_tree({"event": event, "name": name, **details})
     text = json.dumps(whole, default=str)
     try:
-        with _file(text) as told:
-            status = _run([*shlex.split(command), text if len(text) <= ARGUMENT else _short(whole)], told)
+        with _file(text) as payload:
+            status = _run([*shlex.split(command), text if len(text) <= ARGUMENT else _short(whole)], payload)
     except subprocess.TimeoutExpired:
         log.warning("LAGLINE_NOTIFY_COMMAND did not end within %.0f s and was stopped", LIMIT)
     except (OSError, ValueError) as error:  # an error's text may contain the command, and that a secret
@@ -43,10 +43,10 @@ def notify(event: str, name: str, **facts: Any) -> bool:
     return False
 
 
-def _run(command: list[str], told: IO[bytes]) -> int:
+def _run(command: list[str], payload: IO[bytes]) -> int:
     """A command's exit status; its output is discarded.  After a timeout it is killed with its children."""
     quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdin=told, stdout=quiet, stderr=quiet, start_new_session=True)
+    process = subprocess.Popen(command, stdin=payload, stdout=quiet, stderr=quiet, start_new_session=True)
     try:
         return process.wait(LIMIT)
     except BaseException:

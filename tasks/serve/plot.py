@@ -43,15 +43,17 @@ def chosen_series(made: pl.DataFrame, history: pl.DataFrame, names: str | None) 
     return largest, f"the {SHOWN} largest of {len(there):,} series, by their mean; --series A,B shows others"
 
 
-def draw(found: Forecasts, version: Version, plot: Path, names: str | None = None) -> str:
+def draw(forecasts: Forecasts, version: Version, plot: Path, names: str | None = None) -> str:
     """Writes the page or picture and returns what it shows, in words.  Raises UserError if it cannot."""
-    series, which = chosen_series(found.made, found.history, names)
-    unit, clock = version.trained_on.run.data.target, found.given.zone or ""
-    some = [_outlook(found, version, one) for one in series]
+    series, which = chosen_series(forecasts.made, forecasts.history, names)
+    unit, clock = version.trained_on.run.data.target, forecasts.given.zone or ""
+    some = [_outlook(forecasts, version, name) for name in series]
     if plot.suffix.lower() == ".png":
-        content = outlook_pictures([replace(one, series=f"{one.series}{_by(one, version)}") for one in some], unit, clock)
+        content = outlook_pictures(
+            [replace(outlook, series=f"{outlook.series}{_by(outlook, version)}") for outlook in some], unit, clock
+        )
     else:
-        content = _page(found, version, some, which, unit, clock).encode()
+        content = _page(forecasts, version, some, which, unit, clock).encode()
     try:
         with placed(plot) as partial:
             partial.write_bytes(content)
@@ -60,64 +62,66 @@ def draw(found: Forecasts, version: Version, plot: Path, names: str | None = Non
     return which
 
 
-def _outlook(found: Forecasts, version: Version, series: str) -> Outlook:
+def _outlook(forecasts: Forecasts, version: Version, series: str) -> Outlook:
     windows = version.facts.windows
     rows = max(LEAST * windows.horizon, min(LOOKBACKS * (windows.reach + 1), LARGEST * windows.horizon))
-    known = found.history.filter(pl.col("unique_id") == series).select("ds", "y")
-    made = found.made.filter(pl.col("unique_id") == series)
-    known = known.with_columns(ds=on_clock(found.given, known["ds"]))
-    made = made.with_columns(ds=on_clock(found.given, made["ds"]), cutoff=on_clock(found.given, made["cutoff"]))
+    known = forecasts.history.filter(pl.col("unique_id") == series).select("ds", "y")
+    made = forecasts.made.filter(pl.col("unique_id") == series)
+    known = known.with_columns(ds=on_clock(forecasts.given, known["ds"]))
+    made = made.with_columns(ds=on_clock(forecasts.given, made["ds"]), cutoff=on_clock(forecasts.given, made["cutoff"]))
     return outlook_of(series, known, made, rows)
 
 
-def _by(one: Outlook, version: Version) -> str:
+def _by(outlook: Outlook, version: Version) -> str:
     """The baselines that forecast a series instead of the version, in words; nothing if none did."""
-    others = [name for name in one.forecasts["model"].unique(maintain_order=True) if name != version.facts.variant]
+    others = [name for name in outlook.forecasts["model"].unique(maintain_order=True) if name != version.facts.variant]
     return f", by {', '.join(others)}" if others else ""
 
 
-def _drawn(one: Outlook) -> str:
+def _drawn(outlook: Outlook) -> str:
     """What a picture shows, in words."""
-    levels = [f"{level} %" for level in one.levels]
+    levels = [f"{level} %" for level in outlook.levels]
     if not levels:
         return "Actual values and forecast"
     several = f"{', '.join(levels[:-1])} and {levels[-1]} intervals"
     return f"Actual values, forecast and {several if levels[1:] else f'{levels[0]} interval'}"
 
 
-def _page(found: Forecasts, version: Version, some: Sequence[Outlook], which: str, unit: str, clock: str) -> str:
-    facts = version.facts
-    cutoffs = found.made.select("unique_id", "cutoff").unique().height
+def _page(forecasts: Forecasts, version: Version, some: Sequence[Outlook], which: str, unit: str, clock: str) -> str:
+    bundle = version.facts
+    cutoffs = forecasts.made.select("unique_id", "cutoff").unique().height
     words = (
-        f"{visible(unit)}: {facts.windows.horizon} steps of {facts.frequency}, {cutoffs:,} forecasts of "
-        f"{found.made['unique_id'].n_unique():,} series, by {version} ({facts.variant}). Shown: {which}."
+        f"{visible(unit)}: {bundle.windows.horizon} steps of {bundle.frequency}, {cutoffs:,} forecasts of "
+        f"{forecasts.made['unique_id'].n_unique():,} series, by {version} ({bundle.variant}). Shown: {which}."
     )
     several = (
-        "" if cutoffs == found.made["unique_id"].n_unique() else " Of several forecasts of a series those that do not overlap."
+        ""
+        if cutoffs == forecasts.made["unique_id"].n_unique()
+        else " Of several forecasts of a series those that do not overlap."
     )
     sections = [
         pages.Section(
             f"s{number}",
-            visible(one.series),
+            visible(outlook.series),
             body=pages.figure(
-                f"{_drawn(one)} of {visible(one.series)}{_by(one, version)}.{several}",
-                outlook_picture(one, unit, clock),
-                outlook_picture(one, unit, clock, narrow=True),
+                f"{_drawn(outlook)} of {visible(outlook.series)}{_by(outlook, version)}.{several}",
+                outlook_picture(outlook, unit, clock),
+                outlook_picture(outlook, unit, clock, narrow=True),
             )
-            + _numbers(found, one),
+            + _numbers(forecasts, outlook),
         )
-        for number, one in enumerate(some)
+        for number, outlook in enumerate(some)
     ]
     return pages.page(f"Forecasts of {version}", words, sections)
 
 
-def _numbers(found: Forecasts, one: Outlook) -> pages.Html:
+def _numbers(forecasts: Forecasts, outlook: Outlook) -> pages.Html:
     """A series' newest forecast as a collapsible table."""
-    made = found.made.filter(pl.col("unique_id") == one.series)
+    made = forecasts.made.filter(pl.col("unique_id") == outlook.series)
     newest = made.filter(pl.col("cutoff") == made["cutoff"].max()).head(MOST_STEPS)
-    rows = in_columns_of(found.given, newest, Path("x.csv")).rows
+    rows = in_columns_of(forecasts.given, newest, Path("x.csv")).rows
     values = [name for name in newest.columns if name.startswith("yhat")]
-    times = rows.select(pl.exclude(*values, "cutoff", "model")).get_columns()[-len(found.given.times) :]
+    times = rows.select(pl.exclude(*values, "cutoff", "model")).get_columns()[-len(forecasts.given.times) :]
     said = [" ".join(map(str, row)) for row in zip(*(column.to_list() for column in times), strict=True)]
     numbers = [
         ["" if value != value else f"{value:,.6g}" for value in row]

@@ -87,9 +87,9 @@ def own_forecasts(kept: pl.DataFrame) -> pl.DataFrame:
 
     The ends of the interval are null if they were not stored.
     """
-    own = kept.filter("own") if "own" in kept.columns else kept
+    rows = kept.filter("own") if "own" in kept.columns else kept
     lacking = [pl.lit(None, pl.Float64).alias(name) for name in ENDS if name not in kept.columns]
-    return own.with_columns(lacking).select(*COLUMNS, *ENDS)
+    return rows.with_columns(lacking).select(*COLUMNS, *ENDS)
 
 
 def realised(
@@ -115,15 +115,15 @@ def realised(
     steps = frequency.position(pl.col("cutoff"), pl.col("newest").cast(rows.schema["cutoff"]))
     rows = rows.with_columns(age=steps)
     table = _scored(rows, "age", naive).select(*schema)
-    own = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
-    if own.is_empty():
+    champion_rows = rows.filter(pl.col("version") == pl.lit(champion, pl.String))
+    if champion_rows.is_empty():
         return Realised(table, None)
     through = kept.group_by("cutoff").agg(last=pl.col("ds").max()).filter(pl.col("last") <= history["ds"].max())
-    by_cutoff = _scored(own.join(through, on="cutoff", how="semi"), "cutoff", naive)
-    own = own.filter(pl.col("cutoff").is_in(own["cutoff"].unique().sort().tail(RECENT).implode()))
-    whole = own.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
+    by_cutoff = _scored(champion_rows.join(through, on="cutoff", how="semi"), "cutoff", naive)
+    champion_rows = champion_rows.filter(pl.col("cutoff").is_in(champion_rows["cutoff"].unique().sort().tail(RECENT).implode()))
+    whole = champion_rows.select(error.mean().alias("ours"), theirs.mean().alias("naive")).row(0, named=True)
     skill = 1 - whole["ours"] / whole["naive"] if whole["naive"] else 0.0 if not whole["ours"] else -math.inf
-    covered, outside = _covered(own, history, run)
+    covered, outside = _covered(champion_rows, history, run)
     return Realised(table, skill, covered, outside, by_cutoff)
 
 
@@ -139,14 +139,14 @@ def _scored(rows: pl.DataFrame, by: str, naive: str) -> pl.DataFrame:
     return table.sort(by).with_columns(skill=pl.when(pl.col("naive_mae") > 0).then(1 - pl.col("mae") / pl.col("naive_mae")))
 
 
-def _covered(own: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[float | None, str]:
+def _covered(champion_rows: pl.DataFrame, history: pl.DataFrame, run: RunParams) -> tuple[float | None, str]:
     """The share of the champion's rows covered by their interval, and where that fails, in words."""
     step = pl.col("ds").rank("dense").over("unique_id", "cutoff").cast(pl.Int64)
-    rows = own.select("unique_id", "cutoff", "ds", step.alias("step"), "y", low=ENDS[0], high=ENDS[1]).drop_nulls()
+    rows = champion_rows.select("unique_id", "cutoff", "ds", step.alias("step"), "y", low=ENDS[0], high=ENDS[1]).drop_nulls()
     if rows.is_empty():
         return None, ""
-    found = parts(rows, fifths(units(past_of(history), run.evaluation.season)), run.promotion.coverage)
-    return found[0].share, said(found, run.promotion.coverage) if any(one.refused for one in found) else ""
+    all_parts = parts(rows, fifths(units(past_of(history), run.evaluation.season)), run.promotion.coverage)
+    return all_parts[0].share, said(all_parts, run.promotion.coverage) if any(part.refused for part in all_parts) else ""
 
 
 @task(cache_policy=NO_CACHE)
@@ -167,8 +167,8 @@ def _score_realised(run: RunParams, home: Path) -> LookedBack:
     history = long_frame(run, source).select("unique_id", "ds", "y").collect().sort("unique_id", "ds")
     holder = find(run.name, CHAMPION)
     champion = None if holder is None else str(holder.version)
-    found = served(run, home, history, champion, source.frequency)
-    if found is None or found.by_age.is_empty():
+    result = served(run, home, history, champion, source.frequency)
+    if result is None or result.by_age.is_empty():
         return LookedBack()
     until = int(history.drop_nulls("y")["ds"].to_physical().max())  # type: ignore[arg-type]
     write_bytes(home / "served" / run.name / SCORED, json.dumps({"until": until}).encode())
@@ -177,13 +177,13 @@ def _score_realised(run: RunParams, home: Path) -> LookedBack:
     numbers = ("mae", "naive_mae", "skill", "coverage")
     rows = [
         {"epoch": row["age"] - 1, **{name: row[name] for name in numbers if row[name] is not None}}
-        for row in found.by_age.iter_rows(named=True)
+        for row in result.by_age.iter_rows(named=True)
     ]
     logs.log_history(run_id, rows)
-    whole = {"realised_skill": found.skill, f"realised_coverage_{COVERAGE}": found.coverage}
+    whole = {"realised_skill": result.skill, f"realised_coverage_{COVERAGE}": result.coverage}
     logs.log_metrics(run_id, {name: value for name, value in whole.items() if value is not None})
     runs.finish(run_id)
-    return LookedBack(_warned(found, run, champion), champion, found)
+    return LookedBack(_warned(result, run, champion), champion, result)
 
 
 def served(run: RunParams, home: Path, history: pl.DataFrame, champion: str | None, frequency: Frequency) -> Realised | None:
@@ -202,14 +202,14 @@ def floor_of(run: RunParams) -> float:
     return asked.min_skill if asked.min_skill_naive is None else asked.min_skill_naive
 
 
-def _warned(found: Realised, run: RunParams, champion: str | None) -> str | None:
+def _warned(result: Realised, run: RunParams, champion: str | None) -> str | None:
     """What is wrong with the forecasts a champion has served; None if nothing is."""
-    floor, told = floor_of(run), []
-    if found.skill is not None and found.skill < floor:
-        told.append(f"have a realised skill of {found.skill:+.1%} against the best naive, below the floor of {floor:+.1%}")
-    if found.outside:
-        told.append(f"have intervals that do not hold: {found.outside}")
-    return f"the forecasts that version {champion} has served {'; they '.join(told)}" if told else None
+    floor, faults = floor_of(run), []
+    if result.skill is not None and result.skill < floor:
+        faults.append(f"have a realised skill of {result.skill:+.1%} against the best naive, below the floor of {floor:+.1%}")
+    if result.outside:
+        faults.append(f"have intervals that do not hold: {result.outside}")
+    return f"the forecasts that version {champion} has served {'; they '.join(faults)}" if faults else None
 
 
 def on_grid(history: pl.DataFrame, frequency: Frequency) -> pl.DataFrame:
@@ -233,25 +233,25 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
     are left out, forecast by a baseline instead, or new to the version.
     Raises UserError for what cannot be used.
     """
-    found = find(run.name, CHAMPION)
-    if found is None:
+    registered = find(run.name, CHAMPION)
+    if registered is None:
         return None, None
-    with opened(found) as version:
+    with opened(registered) as version:
         made = version.trained_on
-        own = made.run.model_copy(update={"data": run.data})
+        trained_run = made.run.model_copy(update={"data": run.data})
         try:
-            source = open_source(own.data)
-            given = numbers(own, source, version, Asked() if run.promotion.intervals == "fixed" else None)
+            source = open_source(trained_run.data)
+            given = numbers(trained_run, source, version, Asked() if run.promotion.intervals == "fixed" else None)
             forecasts, notes, how = _made(version, given, run, home)
             returned = in_columns_of(given_in(source), forecasts.drop(STATE, strict=False), out)
         except ValueError as error:
-            raise UserError(f"{own.data.where}: {error}") from None
+            raise UserError(f"{trained_run.data.where}: {error}") from None
         keep(forecasts, version.version, made.newest, run.name, home, version.facts.variant)
         if out is not None:
             write_table(returned.rows, out)
-        told = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
+        summary = counted(forecasts) if out is not None else f"{forecasts.height:,} rows"
         warnings = (*notes, *([returned.renamed] if out is not None and returned.renamed else []))
-        return f"{told} by {version}{how}", "; ".join(warnings) or None
+        return f"{summary} by {version}{how}", "; ".join(warnings) or None
 
 
 def _made(version: Version, given: Newest, run: RunParams, home: Path) -> tuple[pl.DataFrame, tuple[str, ...], str]:

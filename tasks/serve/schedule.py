@@ -80,9 +80,9 @@ class Missed:
         return "; ".join(parts)
 
 
-def missed(due: Sequence[datetime], own: datetime | None, cut_off: datetime | None) -> Missed | None:
+def missed(due: Sequence[datetime], starting: datetime | None, cut_off: datetime | None) -> Missed | None:
     """The `due` runs that did not happen, except the one starting now, and an interrupted one; or None."""
-    others = [time for time in due if own is None or abs((time - own).total_seconds()) >= 1]
+    others = [time for time in due if starting is None or abs((time - starting).total_seconds()) >= 1]
     return Missed(others, cut_off) if others or cut_off else None
 
 

@@ -54,8 +54,8 @@ class _Patient:
         self._direct = direct
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._direct, name)
-        return partial(patiently, found) if callable(found) else found
+        attribute = getattr(self._direct, name)
+        return partial(patiently, attribute) if callable(attribute) else attribute
 
 
 def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -65,7 +65,7 @@ def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """
     if _waiting and not _patient.is_set():
         return _waiting[-1].ask(partial(call, *arguments, **named), _away)
-    started, told = time.monotonic(), False
+    started, warned = time.monotonic(), False
     while True:
         try:
             return call(*arguments, **named)
@@ -79,9 +79,9 @@ def patiently(call: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
                 f"MLFLOW_TRACKING_URI={where}: the tracking server has not answered for {waited:.0f} s.  No fit is lost: start "
                 "the same command again once it is back (LAGLINE_PATIENCE sets how many seconds to wait)"
             )
-        if not told:
+        if not warned:
             print(f"the tracking server at {where} does not answer; it is waited for, and nothing is lost", file=sys.stderr)
-            told = True
+            warned = True
         again = time.monotonic() + AGAIN
         while _patient.is_set() and time.monotonic() < again:
             time.sleep(0.1)
@@ -162,11 +162,11 @@ def fetched(call: Callable[[], Any], folder: Path) -> Any:
 
 def _bytes_in(folder: Path) -> int:
     """The bytes in a folder that somebody is writing to."""
-    found = 0
+    total = 0
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
-            found += path.lstat().st_size
-    return found
+            total += path.lstat().st_size
+    return total
 
 
 def _served() -> bool:

@@ -119,12 +119,12 @@ def machine() -> Callable[[], dict[str, float]]:
         monitors.append(GPUMonitor())
 
     def sample() -> dict[str, float]:
-        found: dict[str, float] = {}
+        metrics: dict[str, float] = {}
         for monitor in monitors:
             monitor.collect_metrics()
-            found |= monitor.aggregate_metrics()
+            metrics |= monitor.aggregate_metrics()
             monitor.clear_metrics()
-        return found
+        return metrics
 
     return sample
 

@@ -30,18 +30,18 @@ def experiment(name: str, home: Path) -> str:
 
     place = artifacts(home)
     with lock(home, "mlflow"):
-        found = client().get_experiment_by_name(name)
-        if found is None:
+        stored = client().get_experiment_by_name(name)
+        if stored is None:
             try:
                 return str(client().create_experiment(name, place and f"{place}/{name}"))
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-            found = client().get_experiment_by_name(name)  # another home was faster
-            assert found is not None
-        if found.lifecycle_stage == "deleted":
-            client().restore_experiment(found.experiment_id)
-        return str(found.experiment_id)
+            stored = client().get_experiment_by_name(name)  # another home was faster
+            assert stored is not None
+        if stored.lifecycle_stage == "deleted":
+            client().restore_experiment(stored.experiment_id)
+        return str(stored.experiment_id)
 
 
 def artifacts(home: Path) -> str | None:
@@ -76,8 +76,8 @@ def experiment_of(run_id: str) -> str:
 def find_run(experiment_id: str, tags: Mapping[str, str]) -> "Run | None":
     """The newest run that has all of these tags, or None."""
     clauses = " and ".join(f"tags.`{key}` = '{value}'" for key, value in tags.items())
-    found = client().search_runs([experiment_id], clauses, order_by=["attributes.start_time DESC"], max_results=1)
-    return found[0] if found else None
+    runs = client().search_runs([experiment_id], clauses, order_by=["attributes.start_time DESC"], max_results=1)
+    return runs[0] if runs else None
 
 
 def _make_run(experiment_id: str, name: str, tags: Mapping[str, str], began: int | None = None) -> str:
@@ -106,12 +106,12 @@ def parent_run(experiment_id: str, name: str, identity: str, fresh: bool = False
 
     A finished run tagged `again` (a fit may succeed on another try) counts as unfinished.
     """
-    found = None if fresh else find_run(experiment_id, {"kind": kind, IDENTITY: identity})
-    if found is not None:
-        finished = found.info.status == "FINISHED" and AGAIN_TAG not in found.data.tags
+    run = None if fresh else find_run(experiment_id, {"kind": kind, IDENTITY: identity})
+    if run is not None:
+        finished = run.info.status == "FINISHED" and AGAIN_TAG not in run.data.tags
         if not finished:
-            client().update_run(found.info.run_id, status="RUNNING")
-        return found.info.run_id, finished
+            client().update_run(run.info.run_id, status="RUNNING")
+        return run.info.run_id, finished
     return _make_run(experiment_id, name, {"kind": kind, IDENTITY: identity}), False
 
 
@@ -126,10 +126,10 @@ def child_run(parent: str, name: str, identity: str, tags: Mapping[str, str], be
     `began`: when the work began, in milliseconds, if not now.
     """
     experiment_id = experiment_of(parent)
-    found = find_run(experiment_id, {"mlflow.parentRunId": parent, IDENTITY: identity})
-    if found is not None:
-        client().update_run(found.info.run_id, status="RUNNING")
-        return str(found.info.run_id)
+    run = find_run(experiment_id, {"mlflow.parentRunId": parent, IDENTITY: identity})
+    if run is not None:
+        client().update_run(run.info.run_id, status="RUNNING")
+        return str(run.info.run_id)
     return _make_run(experiment_id, name, {"mlflow.parentRunId": parent, IDENTITY: identity, **tags}, began)
 
 
@@ -156,8 +156,8 @@ def finish(run_id: str, status: str = "FINISHED", ended: int | None = None) -> N
 
 def ended(run_id: str) -> int | None:
     """When a resumed run had ended before, in milliseconds; None if it never had."""
-    found: int | None = client().get_run(run_id).info.end_time
-    return found or None
+    end_time: int | None = client().get_run(run_id).info.end_time
+    return end_time or None
 
 
 def abandon(run_id: str, status: str) -> None:
@@ -168,21 +168,21 @@ def abandon(run_id: str, status: str) -> None:
 
 def newest_comparisons() -> list[tuple[str, str, str]]:
     """(name, experiment id, run id) of each run file's newest finished comparison, newest first."""
-    found = []
-    for one in client().search_experiments():
+    comparisons = []
+    for stored in client().search_experiments():
         clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
-        runs = client().search_runs([one.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)
-        found += [(run.info.end_time or 0, one.name, one.experiment_id, run.info.run_id) for run in runs]
-    return [(name, experiment, run) for _, name, experiment, run in sorted(found, reverse=True)]
+        runs = client().search_runs([stored.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)
+        comparisons += [(run.info.end_time or 0, stored.name, stored.experiment_id, run.info.run_id) for run in runs]
+    return [(name, experiment, run) for _, name, experiment, run in sorted(comparisons, reverse=True)]
 
 
 def last_comparison(name: str) -> "Run":
     """The newest finished comparison of a run name.  Raises UserError if there is none."""
-    found = client().get_experiment_by_name(name)
+    stored = client().get_experiment_by_name(name)
     runs: list[Run] = []
-    if found is not None:
+    if stored is not None:
         clauses = "tags.kind = 'comparison' and attributes.status = 'FINISHED'"
-        runs = client().search_runs([found.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)
+        runs = client().search_runs([stored.experiment_id], clauses, order_by=["attributes.end_time DESC"], max_results=1)
     if not runs:
         known = [e.name for e in client().search_experiments() if e.name != "Default"]
         there = f"there are: {', '.join(known)}" if known else "nothing was compared yet"

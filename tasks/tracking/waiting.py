@@ -33,12 +33,12 @@ class Waiting:
     """The time limit of a block; `left`: the seconds that it may still wait."""
 
     def __init__(self) -> None:
-        own = all(os.environ.get(name) == value for name, value in BOUNDS.items())
+        bounds_set = all(os.environ.get(name) == value for name, value in BOUNDS.items())
         self.left = LONGEST
         with contextlib.suppress(LookupError, ValueError):  # MLflow itself rejects invalid numbers
-            if not own:
+            if not bounds_set:
                 self.left = max(LONGEST, 1.5 * (int(os.environ[TRIES]) + 1) * float(os.environ[TIMEOUT]))
-        self.pauses, self.longest = PAUSES if own else (), self.left
+        self.pauses, self.longest = PAUSES if bounds_set else (), self.left
 
     def ask(
         self, call: Callable[[], Any], away: Callable[[BaseException], bool], arrived: Callable[[], object] = lambda: None
@@ -72,12 +72,12 @@ class Waiting:
         since, there = time.monotonic(), arrived()
         while True:
             with contextlib.suppress(queue.Empty):
-                good, found = answers.get(timeout=min(LOOK, max(self.left, 0.01)))
+                good, outcome = answers.get(timeout=min(LOOK, max(self.left, 0.01)))
                 waited = time.monotonic() - since
                 self.left -= max(waited - SLOW, 0.0) if good else waited
                 if good:
-                    return found
-                raise found
+                    return outcome
+                raise outcome
             now = arrived()
             if now != there:
                 since, there = time.monotonic(), now

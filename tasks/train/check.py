@@ -36,7 +36,7 @@ def own_network(variant: VariantParams) -> dict[str, Any]:
 
 def check_shared(variants: Sequence[VariantParams]) -> None:
     """Raises UserError for a shared network argument that none of the run's variants takes."""
-    variants = [one for variant in variants for one in (variant.members or (variant,))]
+    variants = [member for variant in variants for member in (variant.members or (variant,))]
     for name in sorted(set().union(*(variant.shared for variant in variants))):
         if name == "skip":  # linear families rightly ignore it
             _check_skip(next(variant.network[name] for variant in variants if name in variant.network))
@@ -98,14 +98,18 @@ def sizes(variants: Mapping[str, VariantParams], windows: WindowParams) -> dict[
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # for such small networks threads only wait for each other
     try:
-        found = {name: _size(one, windows) for name, one in variants.items() if not one.members}
+        by_name = {name: _size(variant, windows) for name, variant in variants.items() if not variant.members}
         for name, ensemble in variants.items():
             if ensemble.members:
-                parts = [(seeds_of(one), found.get(one.variant) or _size(one, windows)) for one in ensemble.members]
-                found[name] = Size(sum(seeds * part.parameters for seeds, part in parts), max(part.field for _, part in parts))
+                parts = [
+                    (seeds_of(variant), by_name.get(variant.variant) or _size(variant, windows)) for variant in ensemble.members
+                ]
+                by_name[name] = Size(
+                    sum(seeds * part.parameters for seeds, part in parts), max(part.field for _, part in parts)
+                )
     finally:
         torch.set_num_threads(threads)
-    return {name: found[name] for name in variants}
+    return {name: by_name[name] for name in variants}
 
 
 def _size(variant: VariantParams, windows: WindowParams) -> Size:
@@ -148,7 +152,7 @@ def seeds_of(variant: VariantParams) -> int:
 
 def member_labels(variant: VariantParams) -> tuple[str, ...]:
     """The labels of an ensemble's members, as fits and baselines of a run, in the order of its job."""
-    return tuple(_label(one.variant, seed) for one in variant.members for seed in range(seeds_of(one)))
+    return tuple(_label(member.variant, seed) for member in variant.members for seed in range(seeds_of(member)))
 
 
 def _label(variant: str, seed: int) -> str:
@@ -160,20 +164,20 @@ def labels_of(run: RunParams, variants: Mapping[str, VariantParams]) -> list[tup
 
     A closed form has no seed to vary and is fitted once.
     """
-    found = []
+    fits = []
     for name in run.variants:
         seeds = seeds_of(variants[name])
-        found += [(_label(name, seed), name, seed) for seed in range(seeds)]
-    found.sort(key=lambda fit: bool(variants[fit[1]].members))  # ensembles after their members
-    for label, _, _ in found:
-        if sum(label == other for other, _, _ in found) > 1:
+        fits += [(_label(name, seed), name, seed) for seed in range(seeds)]
+    fits.sort(key=lambda fit: bool(variants[fit[1]].members))  # ensembles after their members
+    for label, _, _ in fits:
+        if sum(label == other for other, _, _ in fits) > 1:
             raise UserError(f"variants: {label!r} is a variant and a further seed of another: rename it ({place_of(label)})")
-    return found
+    return fits
 
 
 def check_target(panel: Panel, jobs: Sequence[Job]) -> None:
     """Raises UserError if a fit takes the logarithm of a target that has none, like the run's checks."""
-    every = [one for job in jobs for one in (job, *job.members)]
+    every = [part for job in jobs for part in (job, *job.members)]
     bad = np.flatnonzero(panel.target <= LOG1P)
     for job in every:
         if job.scaling.target == "log1p" and len(bad):

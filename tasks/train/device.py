@@ -14,15 +14,15 @@ PERSISTENT = 128  # largest hidden size for which cuDNN keeps an LSTM's or GRU's
 def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[str]:
     """Settings measured to be slow (more threads than cores, recurrences too wide for a GPU), and requested
     resources that this machine lacks, if fits run on it."""
-    found = _not_here(variants, device) if engine().here else []
+    notes = _not_here(variants, device) if engine().here else []
     threads = max(variant.run.training.threads for variant in variants)
     if engine().here and device == "cpu" and threads > 1 and jobs * threads > cores():
-        found.append(
+        notes.append(
             f"{jobs} fits at a time with {threads} threads each on {cores()} cores: small steps become many times slower; "
             "set training.threads to 1, or LAGLINE_JOBS lower"
         )
     if not device.startswith("cuda"):
-        return found
+        return notes
     from models.families import family_of  # with torch
     from models.networks.contract import Network
 
@@ -30,11 +30,11 @@ def cautions(variants: Sequence[VariantParams], jobs: int, device: str) -> list[
         size = variant.network.get("hidden_size", 0)
         gated = variant.network.get("cell", (family_of(variant.family) or Network).fixed_cell) in ("lstm", "gru")
         if gated and isinstance(size, int) and size > PERSISTENT:
-            found.append(
+            notes.append(
                 f"{variant.variant}: network.hidden_size {size} is more than {PERSISTENT}: cuDNN leaves its fast path for an "
                 "LSTM or GRU of that size, and a step takes several times as long"
             )
-    return found
+    return notes
 
 
 def _not_here(variants: Sequence[VariantParams], device: str) -> list[str]:

@@ -34,8 +34,8 @@ def job_on_all_rows(job: Job, result: Result) -> Job:
         return replace(job, split=None)
     if job.members:
         mixed = job.resolved(result.learnt)
-        own = [result.members[at] for at in job.kept(result.learnt.mix)] if job.greedy and result.learnt else result.members
-        refits = [job_on_all_rows(one, told) for one, told in zip(mixed.members, own, strict=True)]
+        results = [result.members[at] for at in job.kept(result.learnt.mix)] if job.greedy and result.learnt else result.members
+        refits = [job_on_all_rows(member, member_result) for member, member_result in zip(mixed.members, results, strict=True)]
         return replace(mixed, split=None, members=tuple(refits))
     again = replace(job, split=None).with_training(max_seconds=None)
     best = next(row for row in result.history if row["epoch"] == result.best_epoch)

@@ -137,8 +137,8 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
         return
     logs.log_metrics(run_id, {name: getattr(result, name) for name in COST})
     if result.learnt is not None:
-        told = asdict(result.learnt) | {"members": member_labels(variant)}
-        logs.log_text(run_id, json.dumps(told, indent=1), "members.json")
+        content = asdict(result.learnt) | {"members": member_labels(variant)}
+        logs.log_text(run_id, json.dumps(content, indent=1), "members.json")
         logs.log_metrics(run_id, {"val_score_in": result.learnt.score})  # in sample
     if not (planned.variant.members or is_closed_form(planned.variant.family)):
         logs.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
@@ -171,10 +171,10 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
                         curves.add(row)
 
                 listener = Listener(heard, lambda text: trainer.say(f"  {planned.label}: {text}"))
-                found = run_fit(planned.job, trainer.home, listener, trainer.stop, trainer.fresh)
-            ended = runs.ended(run_id) if found.reused else None
-            log_fit(run_id, planned, found.result)
-        runs.finish(run_id, "FINISHED" if found.result.finished else "FAILED", ended)
+                outcome = run_fit(planned.job, trainer.home, listener, trainer.stop, trainer.fresh)
+            ended = runs.ended(run_id) if outcome.reused else None
+            log_fit(run_id, planned, outcome.result)
+        runs.finish(run_id, "FINISHED" if outcome.result.finished else "FAILED", ended)
     except BaseException as error:
         killed = isinstance(error, Interrupted) or trainer.stop.is_set()
         runs.abandon(run_id, "KILLED" if killed else "FAILED")
@@ -183,7 +183,7 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
         planned=planned,
         run_id=run_id,
         folder=folder,
-        result=found.result,
-        evaluated=found.evaluated,
-        reused=found.reused,
+        result=outcome.result,
+        evaluated=outcome.evaluated,
+        reused=outcome.reused,
     )

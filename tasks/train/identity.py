@@ -99,16 +99,16 @@ def identity(job: Job, panel_digest: str) -> str:
 
     For a baseline, without torch: data, numbers, code, and statsforecast's version if it uses that.
     """
-    facts: dict[str, Any] = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job)}
-    facts |= {**statsforecast(_baselines(job)), **_outside(job)}
+    inputs: dict[str, Any] = {"data": panel_digest, "numbers": job.numbers(), "code": _code_of(job)}
+    inputs |= {**statsforecast(_baselines(job)), **_outside(job)}
     if not is_baseline(job.family):
-        facts |= {"torch": torch.__version__, "device": engine().kind(job.device, job.threads, job.resources)}
-    return sha256(canonical(facts))
+        inputs |= {"torch": torch.__version__, "device": engine().kind(job.device, job.threads, job.resources)}
+    return sha256(canonical(inputs))
 
 
 def _baselines(job: Job) -> set[str]:
     """The baselines of a job: itself, or its members."""
-    return {one.family for one in (job, *job.members) if is_baseline(one.family)}
+    return {member.family for member in (job, *job.members) if is_baseline(member.family)}
 
 
 def _outside(job: Job) -> dict[str, Mapping[str, object]]:
@@ -137,13 +137,13 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
     Raises UserError if two of its fits are identical: they would write to one folder.
     """
     identities = {fit.label: identity(fit.job, fit.job.panel.name) for fit in fits}
-    same = {one: label for label, one in identities.items()}
-    for label, one in identities.items():
-        if same[one] != label:
+    same = {digest: label for label, digest in identities.items()}
+    for label, digest in identities.items():
+        if same[digest] != label:
             raise UserError(
-                f"variants: {label} and {same[one]} are one and the same fit (draws_as in a variant's file): leave one out"
+                f"variants: {label} and {same[digest]} are one and the same fit (draws_as in a variant's file): leave one out"
             )
-    facts = {
+    inputs = {
         "fits": identities,
         "refit": {fit.label: fit.variant.run.training.refit for fit in fits},
         "evaluation": run.evaluation.model_dump(mode="json"),
@@ -152,7 +152,7 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
         **_measures(run),
         **statsforecast(run.evaluation.baselines),
     }
-    return sha256(canonical(facts))
+    return sha256(canonical(inputs))
 
 
 def _measures(run: RunParams) -> dict[str, object]:

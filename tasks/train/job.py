@@ -87,7 +87,7 @@ def make_job(
         quantiles=() if variant.members else tuple(training.quantiles),
         point=None if variant.members else training.point,
         members=tuple(
-            job for one in variant.members for job in _member_jobs(one, panel, windows, split, device, training.threads)
+            job for member in variant.members for job in _member_jobs(member, panel, windows, split, device, training.threads)
         ),
         combine=variant.combine,
         greedy=_greedy(variant.run, others) if variant.greedy else None,
@@ -163,10 +163,10 @@ def plan_fits(
             for label, name, seed in labels_of(run, variants)
         ]
 
-    found = fits(splits[0], earlier, "", Kind.VARIANT, last)
+    planned = fits(splits[0], earlier, "", Kind.VARIANT, last)
     for number, split in enumerate(splits[1:], start=2):
-        found += fits(split, earlier, f"@{number}", Kind.REFIT, last)
+        planned += fits(split, earlier, f"@{number}", Kind.REFIT, last)
     for number, split in enumerate(earlier, start=1):
-        others = [splits[0], *(one for one in earlier if one != split)]
-        found += fits(split, others, f"~{number}", Kind.FOLD, number)
-    return sorted(found, key=lambda fit: fit.variant.greedy)
+        others = [splits[0], *(other for other in earlier if other != split)]
+        planned += fits(split, others, f"~{number}", Kind.FOLD, number)
+    return sorted(planned, key=lambda fit: fit.variant.greedy)

@@ -70,10 +70,10 @@ def _damaged_results(folder: Path) -> list[str]:
         return []
     try:
         weights = torch.load(folder / "weights.pt", map_location="cpu", weights_only=True)
-        found = weights_hash(weights, result.forecasts)
+        digest = weights_hash(weights, result.forecasts)
     except Exception:  # whatever torch raises for a damaged archive
-        found = ""
-    return [] if found == result.weights else ["weights.pt", "result.json"]
+        digest = ""
+    return [] if digest == result.weights else ["weights.pt", "result.json"]
 
 
 def _is_whole(result: Result) -> bool:
@@ -81,7 +81,7 @@ def _is_whole(result: Result) -> bool:
     rows = isinstance(result.history, list) and all(isinstance(row, dict) and "epoch" in row for row in result.history)
     counts = (result.best_epoch, result.steps, result.parts, result.epoch_steps, result.num_parameters)
     numbers = (result.train_seconds, result.windows_per_second, result.val_mae or 0.0)
-    return rows and all(isinstance(one, int) for one in counts) and all(isinstance(one, int | float) for one in numbers)
+    return rows and all(isinstance(value, int) for value in counts) and all(isinstance(value, int | float) for value in numbers)
 
 
 def _put_aside(path: Path) -> None:

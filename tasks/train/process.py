@@ -53,11 +53,11 @@ def run_fit(job: Job, home: Path, listener: Listener, stop: threading.Event, fre
         _put_damaged_aside(folder, listener)
     if job.members and (fresh or finished_result(folder) is None or (job.greedy and not _is_current(Evaluated.read(folder)))):
         for member in job.trained:
-            found = run_fit(member, home, listener, stop, fresh and not job.greedy)
-            if not found.result.finished and (found.result.again or not job.greedy):
+            outcome = run_fit(member, home, listener, stop, fresh and not job.greedy)
+            if not outcome.result.finished and (outcome.result.again or not job.greedy):
                 name, seed = member.training.variant, member.training.seed
-                reason = f"its member {name} (seed {seed}) failed: {found.result.reason}"
-                return Outcome(Result(status=Status.FAILED, reason=reason, again=found.result.again))
+                reason = f"its member {name} (seed {seed}) failed: {outcome.result.reason}"
+                return Outcome(Result(status=Status.FAILED, reason=reason, again=outcome.result.again))
             members.append(fit_folder(member, home))
     with lock(home, f"fit-{folder.name[:16]}") as ours:
         done, evaluated = finished_result(folder), Evaluated.read(folder)
@@ -121,9 +121,9 @@ def _result(job: Job, folder: Path, code: int, errors: str, stop: threading.Even
 
 def _recorded_stop(folder: Path) -> int | None:
     """The step at which an equal fit ran out of seconds, even if a repetition was interrupted since."""
-    found = finished_result(folder)
-    if found is not None and found.ended_by is Ended.MAX_SECONDS:
-        return found.steps
+    result = finished_result(folder)
+    if result is not None and result.ended_by is Ended.MAX_SECONDS:
+        return result.steps
     path = folder / "job.json"
     step: int | None = json.loads(path.read_text())["training"].get("stop_step") if path.exists() else None
     return step

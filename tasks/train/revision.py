@@ -57,7 +57,7 @@ def revision_of(files: Iterable[Path], root: Path = ROOT) -> Revision:
         if not held.keys() & set(ran):  # a checkout without .git, inside somebody's repository
             raise NoRevision("git does not keep this checkout's code", _start(root))
         ids = _git(root, "hash-object", "--stdin-paths", given="\n".join(ran)).split()
-        return Revision(commit, {path: own for path, own in zip(ran, ids, strict=True) if held.get(path) != own})
+        return Revision(commit, {path: blob_id for path, blob_id in zip(ran, ids, strict=True) if held.get(path) != blob_id})
     except NoRevision as error:
         return Revision(None, why=str(error))
 
@@ -95,33 +95,33 @@ def standing(recorded: Mapping[str, object], root: Path = ROOT) -> Standing:
     """
     commit = recorded.get("revision")
     commit = commit if isinstance(commit, str) and ID.fullmatch(commit) else None
-    told = f"trained by revision {commit[:12]}" if commit else "trained by no revision"
+    origin = f"trained by revision {commit[:12]}" if commit else "trained by no revision"
     if commit and recorded.get("clean"):
-        return Standing(True, told)
+        return Standing(True, origin)
     changed = recorded.get("changed")
     try:
         if commit and isinstance(changed, Mapping):
-            return _committed(told, {str(path): str(own) for path, own in changed.items()}, root)
-        return _by_digest(told, recorded, commit, root)
+            return _committed(origin, {str(path): str(blob_id) for path, blob_id in changed.items()}, root)
+        return _by_digest(origin, recorded, commit, root)
     except NoRevision as error:
-        return Standing(False, f"{told}: {error}", error.way)
+        return Standing(False, f"{origin}: {error}", error.way)
 
 
-def _committed(told: str, changed: Mapping[str, str], root: Path) -> Standing:
+def _committed(origin: str, changed: Mapping[str, str], root: Path) -> Standing:
     """Whether every file that was changed then has since been committed as it was."""
-    missing = [path for path, own in changed.items() if not _in_history(path, own, root)]
+    missing = [path for path, blob_id in changed.items() if not _in_history(path, blob_id, root)]
     if not missing:
-        return Standing(True, f"{told} with {named(changed)}, committed since")
-    words = f"{told} with {named(missing)} changed, and no commit holds {'it' if len(missing) == 1 else 'them'}"
+        return Standing(True, f"{origin} with {named(changed)}, committed since")
+    words = f"{origin} with {named(missing)} changed, and no commit holds {'it' if len(missing) == 1 else 'them'}"
     other = [path for path in missing if _current_id(path, root) != changed[path]]
     if other:
         return Standing(False, f"{words} as then ({named(other)} is another now)", "commit what is there, and compare again")
     return Standing(False, words, commit_these(missing))
 
 
-def _in_history(path: str, own: str, root: Path) -> bool:
-    found = ID.fullmatch(own) and _git(root, "log", "--all", "-1", "--format=%H", f"--find-object={own}", "--", path)
-    return bool(found)
+def _in_history(path: str, blob_id: str, root: Path) -> bool:
+    commit = ID.fullmatch(blob_id) and _git(root, "log", "--all", "-1", "--format=%H", f"--find-object={blob_id}", "--", path)
+    return bool(commit)
 
 
 def _current_id(path: str, root: Path) -> str:
@@ -129,15 +129,15 @@ def _current_id(path: str, root: Path) -> str:
     return _git(root, "hash-object", "--", path).strip() if (root / path).is_file() else ""
 
 
-def _by_digest(told: str, recorded: Mapping[str, object], commit: str | None, root: Path) -> Standing:
+def _by_digest(origin: str, recorded: Mapping[str, object], commit: str | None, root: Path) -> Standing:
     """Without a list of changed files: whether a revision holds the code that the fit imports."""
     now = _commit(root)
     if recorded.get("code_rule", 1) == CODE_RULE:
-        for one in dict.fromkeys(filter(None, (commit, now))):
+        for revision in dict.fromkeys(filter(None, (commit, now))):
             with tempfile.TemporaryDirectory() as scratch:
-                if _unpacked(one, Path(scratch), root) and code_digest(Path(scratch)) == recorded.get("code"):
-                    return Standing(True, f"{told}, and revision {one[:12]} has the code that trained it")
-    words = f"{told} as it stood then, and revision {now[:12]} has other code than trained it"
+                if _unpacked(revision, Path(scratch), root) and code_digest(Path(scratch)) == recorded.get("code"):
+                    return Standing(True, f"{origin}, and revision {revision[:12]} has the code that trained it")
+    words = f"{origin} as it stood then, and revision {now[:12]} has other code than trained it"
     return Standing(False, words, "commit the code that trained it, or compare again")
 
 

@@ -116,14 +116,17 @@ def searched(
 
     None if there is no time for enough trials.  `owed`: core seconds of what is already decided.
     """
-    best = sorted((one for one in tried if one.searched and one.score is not None), key=lambda one: (one.score, one.name))
+    best = sorted(
+        (candidate for candidate in tried if candidate.searched and candidate.score is not None),
+        key=lambda candidate: (candidate.score, candidate.name),
+    )
     chosen = best[: preset.tune.variants] if preset.tune.trials else []
     seconds = (clock.left() - owed / jobs) * preset.clock.tune
-    while chosen and seconds * jobs < FEWEST * folds * sum(one.seconds for one in chosen):
+    while chosen and seconds * jobs < FEWEST * folds * sum(candidate.seconds for candidate in chosen):
         chosen = chosen[:-1]
     if not chosen:
         return (), 0, None
-    return tuple(one.name for one in chosen), preset.tune.trials, None if math.isinf(seconds) else seconds / 60
+    return tuple(candidate.name for candidate in chosen), preset.tune.trials, None if math.isinf(seconds) else seconds / 60
 
 
 def repeated(preset: Preset, clock: Clock, seed_seconds: float, owed: float, jobs: int) -> int:
@@ -142,8 +145,8 @@ def _counted(number: int, what: str) -> str:
 
 def decision_file(home: Path, preset: str, minutes: float | None, identities: Sequence[str]) -> Path:
     """The file of a decision, by what it was made for.  `identities`: of the first fits of all variants."""
-    facts = {"preset": preset, "minutes": minutes, "fits": sorted(identities)}
-    return home / "decisions" / f"{sha256(canonical(facts))}.json"
+    inputs = {"preset": preset, "minutes": minutes, "fits": sorted(identities)}
+    return home / "decisions" / f"{sha256(canonical(inputs))}.json"
 
 
 def recorded_decision(file: Path) -> Decision | None:
@@ -152,7 +155,7 @@ def recorded_decision(file: Path) -> Decision | None:
         return None
     kept: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     lists = {name: tuple(kept.pop(name)) for name in ("variants", "left_out", "tuned")}
-    return Decision(**kept | lists | {"picks": tuple(Pick(*one) for one in kept["picks"])})
+    return Decision(**kept | lists | {"picks": tuple(Pick(*pick) for pick in kept["picks"])})
 
 
 def record_decision(file: Path, decision: Decision) -> None:

@@ -41,13 +41,13 @@ def draw(space: Space, trials: Sequence[Trial], seed: int, number: int, ahead: i
     `trials`: the variant's earlier ones; the outcomes of the last few are not known."""
     if number == 0 and space.start is not None:
         return dict(space.start)
-    past = [_seen(one, space) for one in known_to(number, trials, ahead)]
-    running = [_seen(_unknown(one), space) for one in trials if number - ahead < one.number < number]
+    past = [_seen(trial, space) for trial in known_to(number, trials, ahead)]
+    running = [_seen(_unknown(trial), space) for trial in trials if number - ahead < trial.number < number]
     sampler = TPESampler(seed=_seed(space.variant, seed, number), multivariate=True, constant_liar=True)
     study = optuna.create_study(sampler=sampler)
     study.add_trials([*past, *running])
-    drawn = study.ask({key: distribution(one) for key, one in space.dimensions.items()}).params
-    return {key: one.rounded(drawn[key]) for key, one in space.dimensions.items()}
+    drawn = study.ask({key: distribution(dimension) for key, dimension in space.dimensions.items()}).params
+    return {key: dimension.rounded(drawn[key]) for key, dimension in space.dimensions.items()}
 
 
 def _seed(variant: str, seed: int, number: int) -> int:
@@ -71,6 +71,6 @@ def frozen(trial: Trial, dimensions: Mapping[str, Dimension], state: TrialState,
         state=state,
         value=trial.score if state is TrialState.COMPLETE else None,
         params=dict(trial.values),
-        distributions={key: distribution(one) for key, one in dimensions.items()},
+        distributions={key: distribution(dimension) for key, dimension in dimensions.items()},
         intermediate_values=dict(rungs),
     )

@@ -36,7 +36,7 @@ class Halving:
     def of(cls, max_epochs: int, column: str, others: Sequence[Mapping[int, float]]) -> "Halving":
         """`others`: the rung errors of the trials it is compared with."""
         rungs = [rung for rung in dict.fromkeys(math.ceil(max_epochs * part / 3) for part in (1, 2)) if rung < max_epochs]
-        return cls(column, {rung: [one[rung] for one in others if rung in one] for rung in rungs})
+        return cls(column, {rung: [errors[rung] for errors in others if rung in errors] for rung in rungs})
 
     def at(self, rows: Sequence[Epoch]) -> dict[int, float]:
         """The best error so far at each rung of an ended fit; after its end it keeps its best."""

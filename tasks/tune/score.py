@@ -34,9 +34,9 @@ class Ruler:
     def of(cls, run: RunParams, data: Data, folder: Path) -> "Ruler":
         """Raises UserError if the run chooses by a score that these data do not have."""
         names = (NAIVE2,) if run.evaluation.choose_by == "owa" else ()
-        own = with_baselines(run, names or only_naive(run).evaluation.baselines[:1])
-        baselines = write_baselines(own, data, folder)
-        folds.naive_errors(own, data, baselines)
+        baseline_run = with_baselines(run, names or only_naive(run).evaluation.baselines[:1])
+        baselines = write_baselines(baseline_run, data, folder)
+        folds.naive_errors(baseline_run, data, baselines)
         targets = frames.targets_of(data, "validation", run.evaluation.stride).frame()
         files = baselines.files["validation"]
         rows = targets.with_columns(pl.read_parquet(files[name], columns=[name])[name] for name in names)

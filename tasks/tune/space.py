@@ -61,28 +61,31 @@ def _that_have(plan: Plan) -> str:
 def _space(plan: Plan, variant: VariantParams) -> Space:
     held = [parse_setting(text)[0] for text in plan.settings]
     fixed = [key for key in variant.search if any(path_of(key)[: len(path)] == path[:2] for path in held)]
-    free = {key: one for key, one in variant.search.items() if key not in fixed}
+    free = {key: dimension for key, dimension in variant.search.items() if key not in fixed}
     if not free:
         raise UserError(f"{variant.variant}: --set holds fast all that its search may change: {', '.join(fixed)}")
     _check_ends(plan, variant, free)
     start = _values_of(variant, free)
     outside = tuple(key for key, value in start.items() if not free[key].holds(value))
-    own = {key: value for key, value in start.items() if value is not None}
-    return Space(variant.variant, free, None if outside else own, tuple(fixed), outside, variant.run.training.monitor)
+    own_values = {key: value for key, value in start.items() if value is not None}
+    return Space(variant.variant, free, None if outside else own_values, tuple(fixed), outside, variant.run.training.monitor)
 
 
 def _values_of(variant: VariantParams, keys: Sequence[str] | Mapping[str, Dimension]) -> dict[str, Value | None]:
     """A variant's values: from its file or the run, else its network constructor's defaults."""
     kind = family_of(variant.family)
-    defaults = {name: one.default for name, one in inspect.signature(kind).parameters.items()} if kind else {}
-    network = {**{name: one for name, one in defaults.items() if one is not inspect.Parameter.empty}, **own_network(variant)}
+    defaults = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()} if kind else {}
+    network = {
+        **{name: value for name, value in defaults.items() if value is not inspect.Parameter.empty},
+        **own_network(variant),
+    }
     run = variant.run
     sections = {"training": run.training.model_dump(), "scaling": run.scaling.model_dump(), "network": network}
-    found = {}
+    values = {}
     for key in keys:
         section, name = path_of(key)
-        found[key] = sections[section].get(name)
-    return found
+        values[key] = sections[section].get(name)
+    return values
 
 
 def _check_ends(plan: Plan, variant: VariantParams, dimensions: Mapping[str, Dimension]) -> None:

@@ -40,18 +40,19 @@ def identity_of(run: RunParams, fits: Mapping[str, Sequence[Planned]], spaces: M
 
     The number of trials or minutes is not part of it.
     """
-    facts = {
+    inputs = {
         "run": run.name,
         "fits": {name: [identity(fit.job, fit.job.panel.name) for fit in some] for name, some in fits.items()},
         "spaces": {
-            name: {key: one.model_dump(mode="json") for key, one in space.dimensions.items()} for name, space in spaces.items()
+            name: {key: dimension.model_dump(mode="json") for key, dimension in space.dimensions.items()}
+            for name, space in spaces.items()
         },
         "measure": run.evaluation.choose_by,
         "judged_by": judging_digest(),
         "rule": RULE,
         "seed": seed,
     }
-    return sha256(canonical(facts))
+    return sha256(canonical(inputs))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Store:
 
     def begin(self, search: Search, spaces: Mapping[str, Space]) -> Search:
         """The search as stored; an existing one with this identity continues."""
-        there = {one.study_name: one for one in self._storage.get_all_studies()}
+        there = {entry.study_name: entry for entry in self._storage.get_all_studies()}
         for variant in spaces:
             name = f"{search.identity}/{variant}"
             kept = there.get(name)
@@ -88,24 +89,24 @@ class Store:
             if kept is None or WHOLE not in kept.user_attrs:
                 for key, value in {"variant": variant, **asdict(search), WHOLE: True}.items():
                     self._storage.set_study_user_attr(place, key, value)
-        found = next(one for one in self.searches(search.run) if one.identity == search.identity)
-        found = replace(found, began=time.time())
-        self._set(found, "began", found.began)
-        return found
+        stored = next(entry for entry in self.searches(search.run) if entry.identity == search.identity)
+        stored = replace(stored, began=time.time())
+        self._set(stored, "began", stored.began)
+        return stored
 
     def searches(self, run: str) -> list[Search]:
         """The searches of a run by name, last started first."""
-        found = dict[str, Search]()
+        by_identity = dict[str, Search]()
         for study in self._storage.get_all_studies():
             if study.user_attrs.get("run") == run and WHOLE in study.user_attrs:
-                facts = {one.name: study.user_attrs[one.name] for one in fields(Search)}
-                found.setdefault(facts["identity"], Search(**facts))
-        return sorted(found.values(), key=lambda one: -one.began)
+                attributes = {attribute.name: study.user_attrs[attribute.name] for attribute in fields(Search)}
+                by_identity.setdefault(attributes["identity"], Search(**attributes))
+        return sorted(by_identity.values(), key=lambda search: -search.began)
 
     def variants(self, search: Search) -> list[str]:
         """The variants of a search, in order."""
         studies = self._storage.get_all_studies()
-        return [one.user_attrs["variant"] for one in studies if one.study_name.partition("/")[0] == search.identity]
+        return [study.user_attrs["variant"] for study in studies if study.study_name.partition("/")[0] == search.identity]
 
     def spend(self, search: Search, seconds: float) -> None:
         """Stores how long a search has run."""
@@ -113,7 +114,7 @@ class Store:
 
     def trials(self, search: Search, variant: str) -> list[Trial]:
         """The trials of a variant by number."""
-        return [_trial(variant, one) for one in self._storage.get_all_trials(self._study(search, variant))]
+        return [_trial(variant, kept) for kept in self._storage.get_all_trials(self._study(search, variant))]
 
     def add(self, search: Search, space: Space, values: Mapping[str, Value], number: int) -> Trial:
         """Stores a trial that is about to run."""
@@ -131,8 +132,8 @@ class Store:
         place = self._id(search, trial)
         for rung, error in trial.rungs.items():
             self._storage.set_trial_intermediate_value(place, rung, error)
-        facts = {key: getattr(trial, key) for key in KEPT} | {RUNGS: list(trial.rungs.items())}
-        for key, value in facts.items():
+        attributes = {key: getattr(trial, key) for key in KEPT} | {RUNGS: list(trial.rungs.items())}
+        for key, value in attributes.items():
             self._storage.set_trial_user_attr(place, key, value)
         values = None if trial.score is None else [trial.score]
         self._storage.set_trial_state_values(place, STATES[trial.state], values)
@@ -141,7 +142,7 @@ class Store:
         """How much each key says about being among the best trials, as shares of one, largest first.
 
         PED-ANOVA, Watanabe et al. 2023; empty if too few trials have finished."""
-        done = [one for one in self.trials(search, variant) if one.state is State.FINISHED]
+        done = [trial for trial in self.trials(search, variant) if trial.state is State.FINISHED]
         if len(done) < LEAST:
             return {}
         study = optuna.load_study(study_name=f"{search.identity}/{variant}", storage=self._storage)
@@ -180,7 +181,7 @@ def _opened(address: str) -> RDBStorage:
 
 def _trial(variant: str, kept: FrozenTrial) -> Trial:
     state = next(ours for ours, theirs in STATES.items() if theirs is kept.state)
-    facts = {key: kept.user_attrs[key] for key in KEPT if key in kept.user_attrs}
+    attributes = {key: kept.user_attrs[key] for key in KEPT if key in kept.user_attrs}
     return Trial(
         variant=variant,
         number=kept.number,
@@ -188,11 +189,11 @@ def _trial(variant: str, kept: FrozenTrial) -> Trial:
         state=state,
         rungs=dict(kept.user_attrs[RUNGS]) if kept.state.is_finished() else kept.intermediate_values,
         score=kept.value if state is State.FINISHED else None,
-        **facts,
+        **attributes,
     )
 
 
 def all_trials(store: Store, search: Search) -> list[Trial]:
     """The trials of a search, variant by variant."""
-    found: Sequence[list[Trial]] = [store.trials(search, variant) for variant in store.variants(search)]
-    return [trial for trials in found for trial in trials]
+    by_variant: Sequence[list[Trial]] = [store.trials(search, variant) for variant in store.variants(search)]
+    return [trial for trials in by_variant for trial in trials]

@@ -91,26 +91,26 @@ def run_trial(asked: Asked, trainer: Trainer, ruler: Ruler) -> Trial:
         return _pruned(asked, trainer, cut, rungs, watch.seconds)
     assert fit is not None  # only the rule stops it
     fits = [fit]
-    for one in asked.fits[1:]:
+    for planned_fit in asked.fits[1:]:
         if fits[-1].finished:
-            fits.append(train_variant.fn(one, trainer))
+            fits.append(train_variant.fn(planned_fit, trainer))
     return _ended(asked, fits, ruler, rungs)
 
 
 def _trained(first: Planned, trainer: Trainer, stop: threading.Event) -> Fit | None:
     """A trial's first fit; None if the rule stopped it.  The whole search may also be stopped meanwhile."""
-    own, over = threading.Event(), threading.Event()
+    fit_stop, over = threading.Event(), threading.Event()
 
     def either() -> None:
         while not over.is_set():
             if stop.is_set() or trainer.stop.wait(0.05):
-                own.set()
+                fit_stop.set()
                 return
 
     thread = threading.Thread(target=either, name=f"stop-{first.label}", daemon=True)
     thread.start()
     try:
-        return train_variant.fn(first, replace(trainer, stop=own))
+        return train_variant.fn(first, replace(trainer, stop=fit_stop))
     except Interrupted:
         if not stop.is_set():
             raise

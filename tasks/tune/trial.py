@@ -57,10 +57,10 @@ class Trial:
 
 def known_to(number: int, trials: Sequence[Trial], ahead: int) -> list[Trial]:
     """The trials whose outcome the trial with a number knows, however many run at a time."""
-    return [one for one in trials if one.number <= number - ahead]
+    return [trial for trial in trials if trial.number <= number - ahead]
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:
     """The finished trials, best first; ties by lowest number, then name."""
-    done = [one for one in trials if one.state is State.FINISHED and one.score is not None]
-    return sorted(done, key=lambda one: (one.score, one.number, one.variant))
+    done = [trial for trial in trials if trial.state is State.FINISHED and trial.score is not None]
+    return sorted(done, key=lambda trial: (trial.score, trial.number, trial.variant))

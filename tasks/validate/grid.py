@@ -25,19 +25,19 @@ def grid_of(
     numbered = keys.select(
         series=pl.col("unique_id").cast(pl.Enum(series["unique_id"])).to_physical(), ds="ds", seen=pl.col("y").is_not_null()
     )
-    found = _Counts(series, frequency, ranges)
+    tally = _Counts(series, frequency, ranges)
     for rows in _parts(numbered):
-        found.add(rows)
-    late = np.flatnonzero(~found.ordered)
+        tally.add(rows)
+    late = np.flatnonzero(~tally.ordered)
     if len(late):
         again = _Counts(series, frequency, ranges)
         some = pl.Series(late, dtype=pl.UInt32).implode()
         for rows in _parts(numbered.filter(pl.col("series").is_in(some)).sort("series", "ds")):
             again.add(rows)
-        for name, counts in found.counts.items():
+        for name, counts in tally.counts.items():
             counts[late] = again.counts[name][late]
-    columns = [pl.Series(name, counts) for name, counts in found.counts.items()]
-    return pl.DataFrame([series["unique_id"], pl.Series("ordered", found.ordered), *columns])
+    columns = [pl.Series(name, counts) for name, counts in tally.counts.items()]
+    return pl.DataFrame([series["unique_id"], pl.Series("ordered", tally.ordered), *columns])
 
 
 def _parts(rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
@@ -81,8 +81,8 @@ class _Counts:
         whether it has a target."""
         if not rows["series"].is_sorted():
             rows = rows.sort("series", maintain_order=True)
-        facts = (self.series[name].gather(rows["series"]) for name in ("first", "day"))
+        starts = (self.series[name].gather(rows["series"]) for name in ("first", "day"))
         ds, first, day = pl.col("ds"), pl.col("first"), pl.col("day")
         place, on = self.frequency.position(ds, first, day), self.frequency.on_grid(ds, first, day)
-        found = rows.with_columns(facts).select("series", ds.to_physical(), place.alias("place"), off=~on, seen="seen")
-        return tuple(found[name].to_numpy().astype(np.int64 if at < 3 else bool) for at, name in enumerate(found.columns))
+        located = rows.with_columns(starts).select("series", ds.to_physical(), place.alias("place"), off=~on, seen="seen")
+        return tuple(located[name].to_numpy().astype(np.int64 if at < 3 else bool) for at, name in enumerate(located.columns))

@@ -71,17 +71,17 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     columns = [name for name in schema.names() if name not in ("unique_id", "ds")]
     texts = {name for name in columns if schema[name] == pl.String}
     frequency = source.frequency
-    facts = [
+    aggregates = [
         pl.len().alias("rows"),
         pl.col("ds").min().alias("first"),
         pl.col("ds").max().alias("last"),
         frequency.day(pl.col("ds")).alias("day"),
     ]
-    facts += [pl.when("observed").then("ds").max().alias("until"), *_impossible_targets(run)]
+    aggregates += [pl.when("observed").then("ds").max().alias("until"), *_impossible_targets(run)]
 
     def values_in(frame: pl.LazyFrame) -> pl.DataFrame:
         rows = frame.select("unique_id", "ds", is_observed(schema).alias("observed"), *_split(columns, texts))
-        return collect(rows.group_by("unique_id").agg(*facts, *_values(columns, texts)), run.data.where)
+        return collect(rows.group_by("unique_id").agg(*aggregates, *_values(columns, texts)), run.data.where)
 
     values = values_in(frame)
     tail = tail_from(frame, values, run.data.where)
@@ -96,9 +96,9 @@ def make_profile(run: RunParams, source: Source) -> Profile:
     series = _with_gaps(values.hstack(grid.drop("unique_id")), columns)
     series = _with_windows(series, run, splits, frequency)
     missing = tuple(name for name in wanted if name not in columns)
-    table, told, found = _table(series, columns), source.clock.told, tuple(source.columns)
+    table, zone_note, headers = _table(series, columns), source.clock.told, tuple(source.columns)
     zone = _went_back(keys, source) if (series["duplicates"] > 0).any() else None
-    return Profile(series, table, tuple(columns), missing, found, problem, frequency, tail, told, zone)
+    return Profile(series, table, tuple(columns), missing, headers, problem, frequency, tail, zone_note, zone)
 
 
 def _went_back(keys: pl.LazyFrame, source: Source) -> str | None:
@@ -115,23 +115,23 @@ def _number(name: str) -> pl.Expr:
 
 def _split(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
     """Per row and column: finite:c, infinite:c and, for text columns, text:c (not a number)."""
-    found = []
+    exprs = []
     for name in columns:
         number = _number(name)
-        found.append(pl.when(number.is_finite()).then(number).alias(f"finite:{name}"))
-        found.append(number.is_infinite().alias(f"infinite:{name}"))
+        exprs.append(pl.when(number.is_finite()).then(number).alias(f"finite:{name}"))
+        exprs.append(number.is_infinite().alias(f"infinite:{name}"))
         if name in texts:
-            found.append(pl.when(number.is_null()).then(column(name)).alias(f"text:{name}"))
-    return found
+            exprs.append(pl.when(number.is_null()).then(column(name)).alias(f"text:{name}"))
+    return exprs
 
 
 def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
-    found = []
+    exprs = []
     for name in columns:
         finite, infinite, text = (pl.col(f"{kind}:{name}") for kind in ("finite", "infinite", "text"))
         written = text.count() if name in texts else pl.lit(0, pl.UInt32).first()
         example = text.drop_nulls().first() if name in texts else pl.lit(None, pl.String).first()
-        found += [
+        exprs += [
             (pl.len() - finite.count() - infinite.sum() - written).alias(f"nulls:{name}"),
             infinite.sum(),
             written.alias(f"text:{name}"),
@@ -139,7 +139,7 @@ def _values(columns: Sequence[str], texts: set[str]) -> list[pl.Expr]:
             finite.min().alias(f"min:{name}"),
             finite.max().alias(f"max:{name}"),
         ]
-    return found
+    return exprs
 
 
 def _impossible_targets(run: RunParams) -> list[pl.Expr]:
@@ -194,8 +194,8 @@ def _with_windows(series: pl.DataFrame, run: RunParams, splits: Sequence[Split],
         counts = [whole.alias("windows:train"), *(pl.lit(1).alias(f"windows:{n}") for n in ("validation", "test"))]
         return series.with_columns(*counts, training_rows=pl.col("steps"), scored=pl.lit(1))
     place, counts = (frequency, pl.col("steps"), pl.col("first"), pl.col("day")), []
-    for name, own, split in _named(splits):
-        low, high = _ranges(split, *place)[own]
+    for name, range_name, split in _named(splits):
+        low, high = _ranges(split, *place)[range_name]
         first = pl.max_horizontal(low - 1 - window.gap, pl.lit(window.behind))
         counts.append((high - window.ahead - first).clip(0).alias(f"windows:{name}"))
     series = series.with_columns(*counts, training_rows=_ranges(splits[-1], *place)["train"][1].clip(0))
@@ -205,12 +205,12 @@ def _with_windows(series: pl.DataFrame, run: RunParams, splits: Sequence[Split],
 
 def _rows_of(splits: Sequence[Split], series: pl.DataFrame, frequency: Frequency) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """The half-open row ranges [S] of each split's targets."""
-    place, found = (frequency, pl.col("steps"), pl.col("first"), pl.col("day")), {}
-    for name, own, split in _named(splits) if splits else ():
-        low, high = _ranges(split, *place)[own]
+    place, ranges = (frequency, pl.col("steps"), pl.col("first"), pl.col("day")), {}
+    for name, range_name, split in _named(splits) if splits else ():
+        low, high = _ranges(split, *place)[range_name]
         ends = series.select("unique_id", low=low, high=high)
-        found[name] = (ends["low"].to_numpy(), ends["high"].to_numpy())
-    return found
+        ranges[name] = (ends["low"].to_numpy(), ends["high"].to_numpy())
+    return ranges
 
 
 def _ranges(

@@ -187,11 +187,11 @@ def _folds(run: RunParams, profile: Profile) -> list[Rule]:
         return [Rule("folds", f"windows:{of_fold('train', 1)}", about, low=1, level="table")]
     for number in able:
         which = f"validation range {number} of {folds}"
-        own = {kind: f"{kind}:{of_fold('validation', number)}" for kind in ("windows", "observed")}
+        columns = {kind: f"{kind}:{of_fold('validation', number)}" for kind in ("windows", "observed")}
         about = f"no series has a complete window in {which}: lower split.folds, shorten the horizon, or move the split"
-        rules.append(Rule(f"{which}: windows", own["windows"], about, low=1, level="table"))
+        rules.append(Rule(f"{which}: windows", columns["windows"], about, low=1, level="table"))
         about = f"no target is observed in {which}: lower split.folds, or move the split"
-        rules.append(Rule(f"{which}: observed", own["observed"], about, low=1, level="table"))
+        rules.append(Rule(f"{which}: observed", columns["observed"], about, low=1, level="table"))
         about = f"no target is observed before {which}: lower split.folds"
         rules.append(Rule(f"{which}: history", f"observed:{of_fold('train', number)}", about, low=1, level="table"))
         about = f"begins too late to be trained on before {which}, where it is forecast as a series that training did not see"

@@ -63,13 +63,13 @@ def judge(
     else:
         library = _run_suites({level: _for_pandas(frame, rules, level) for level, frame in frames.items()}, rules, docs)
         failed = {name: series for result in library for name, series in _failures(result).items()}
-    found = [_finding(rule, failed.get(rule.name), frames[rule.level]) for rule in rules]
-    drops = [f for f in found if f.dropped]
+    findings = [_finding(rule, failed.get(rule.name), frames[rule.level]) for rule in rules]
+    drops = [f for f in findings if f.dropped]
     features = [f.feature for f in drops if f.feature]
     series = sorted({name for f in drops if not f.feature for name in f.series})
     if features and set(features) >= set(run.windows.features):
-        found, features = [replace(f, severity=Severity.FAIL) if f.feature in features else f for f in found], []
-    kept = [f if f.severity == Severity.DROP else f.less(series) for f in found if not _moot(f, features, series)]
+        findings, features = [replace(f, severity=Severity.FAIL) if f.feature in features else f for f in findings], []
+    kept = [f if f.severity == Severity.DROP else f.less(series) for f in findings if not _moot(f, features, series)]
     passed = not any(f.failed for f in kept)
     return Verdict(passed, kept, features, series, _extent(profile), library, [profile.told] if profile.told else [])
 
@@ -130,8 +130,8 @@ def _run_suites(frames: dict[Level, "pd.DataFrame"], rules: list[Rule], docs: Pa
         named = {"unexpected_index_column_names": ["unique_id"]} if level == "series" else {}
         form: Any = {"result_format": "COMPLETE", **named}
         checkpoint = context.checkpoints.add(gx.Checkpoint(name=level, validation_definitions=[definition], result_format=form))
-        found = checkpoint.run(batch_parameters={"dataframe": frame})
-        judged: list[Any] = list(found.run_results.values())
+        outcome = checkpoint.run(batch_parameters={"dataframe": frame})
+        judged: list[Any] = list(outcome.run_results.values())
         results += [json.loads(json.dumps(result.to_json_dict(), default=str)) for result in judged]
     if docs is not None:
         _write_docs(context, docs)

@@ -48,7 +48,7 @@ class Strip:
     def worst(self, most: int = WORST) -> list[int]:
         """The least covered series, ties by more rows first; only those below the level."""
         below = np.flatnonzero(self.coverage < self.level / 100).tolist()
-        return sorted(below, key=lambda one: (self.coverage[one], -int(self.rows[one]), self.ids[one]))[:most]
+        return sorted(below, key=lambda series: (self.coverage[series], -int(self.rows[series]), self.ids[series]))[:most]
 
 
 def coverage_strip(strip: Strip, model: str, narrow: bool = False) -> "Figure":
@@ -85,8 +85,8 @@ def coverage_strip(strip: Strip, model: str, narrow: bool = False) -> "Figure":
 def _dots(ax: "Axes", strip: Strip) -> None:
     """A group's dots, stacked around its middle where several series have the same coverage."""
     for place, (whole, color) in enumerate(zip(strip.groups.values(), ramp(len(strip.groups)), strict=True)):
-        own = 100 * strip.coverage[(strip.group == place) & np.isfinite(strip.coverage)]
-        x, up = stacked(own)
+        shares = 100 * strip.coverage[(strip.group == place) & np.isfinite(strip.coverage)]
+        x, up = stacked(shares)
         step = min(0.8 / max(float(np.ptp(up)), 1.0) if len(up) else 0.1, 0.12)
         rim = 0.4 if step > 0.05 else 0.0  # overlapping dots would be nothing but rims
         ax.plot(x, place - step * up, ls="", marker="o", ms=4.5, color=color, mec="white", mew=rim, zorder=2)
@@ -107,14 +107,14 @@ def stacked(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _named(ax: "Axes", strip: Strip, worst: Sequence[int], most: int) -> None:
-    for place, one in enumerate(worst):
-        share = 100 * strip.coverage[one]
+    for place, series in enumerate(worst):
+        share = 100 * strip.coverage[series]
         ax.plot([share, strip.level], [place, place], color=GRID, lw=1.6, zorder=1)
         ax.plot([share], [place], ls="", marker="o", ms=6, color=CHOSEN, zorder=3)
-        words, box = f"{share:.0f} %, {strip.rows[one]:,} rows", {"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.8}
+        words, box = f"{share:.0f} %, {strip.rows[series]:,} rows", {"fc": "white", "ec": "none", "pad": 0.8, "alpha": 0.8}
         at = {"textcoords": "offset points", "va": "center", "fontsize": 8, "zorder": 4}
         ax.annotate(words, (share, place), (7, 0), bbox=box, **at)  # type: ignore[arg-type]
-    ax.set_yticks(range(len(worst)), [label(strip.ids[one], most) for one in worst])
+    ax.set_yticks(range(len(worst)), [label(strip.ids[series], most) for series in worst])
     ax.set_ylim(max(len(worst), 1) - 0.4, -0.6)
     if not worst:
         note(ax, f"no series is covered less than {strip.level:g} %")
@@ -154,7 +154,7 @@ def step_intervals_plot(
         lower.plot(steps, width[level], zorder=3, **looks)
     if not coverage:
         note(upper, "no intervals to judge")
-    low = min([*coverage, *(100 * float(np.nanmin(one, initial=1.0)) for one in coverage.values())], default=0.0)
+    low = min([*coverage, *(100 * float(np.nanmin(shares, initial=1.0)) for shares in coverage.values())], default=0.0)
     upper.set_ylim(max(low - 5, 0), 101)
     lower.set_ylim(bottom=0)
     whole_ticks(lower)

@@ -55,8 +55,8 @@ def fan_plot(fans: Sequence[Fan], levels: Sequence[float], unit: str, model: str
 def pairs_of(levels: Sequence[float]) -> list[tuple[int, int]]:
     """The pairs of quantiles around each band, widest first: those whose levels add up to one."""
     places = {round(level, 6): number for number, level in enumerate(levels)}
-    found = [(number, places.get(round(1 - level, 6))) for level, number in sorted(places.items()) if level < 0.5]
-    return [(low, high) for low, high in found if high is not None]
+    pairs = [(number, places.get(round(1 - level, 6))) for level, number in sorted(places.items()) if level < 0.5]
+    return [(low, high) for low, high in pairs if high is not None]
 
 
 def _draw(ax: "Axes", fan: Fan, levels: Sequence[float], ticks: int) -> None:

@@ -71,11 +71,11 @@ def variant_forecast_plot(test: pl.DataFrame, series_list: Sequence[str], model:
 
 def _draw(ax: "Axes", test: pl.DataFrame, series: str, model: str, other: str, ticks: int = 9) -> None:
     """One series: actuals, and a model's forecasts as one line with a gap before each origin."""
-    own = test.filter(pl.col("unique_id") == series)
-    rows = own.filter(pl.col(model).is_not_null()).sort("cutoff", "step")
+    series_rows = test.filter(pl.col("unique_id") == series)
+    rows = series_rows.filter(pl.col(model).is_not_null()).sort("cutoff", "step")
     both = rows.filter(pl.col(other).is_not_null())  # theta and auto_ets forecast some origins only
     shown = rows.filter(pl.col("cutoff").is_in(newest_apart(both if both.height else rows).implode()))
-    actual = own.filter(pl.col("ds").is_between(shown["ds"].min(), shown["ds"].max())).unique("ds").sort("ds")
+    actual = series_rows.filter(pl.col("ds").is_between(shown["ds"].min(), shown["ds"].max())).unique("ds").sort("ds")
     ax.plot(times(actual), actual["y"].to_numpy(), color=ACTUAL, lw=1.4, label="actual", zorder=3)
     by_origin = shown.group_by("cutoff", maintain_order=True).agg(pl.col("ds").min(), pl.len())
     whole = shown.height > 0 and int(shown["step"].max()) < SHORT  # type: ignore[arg-type]
@@ -114,12 +114,12 @@ def _numbers(rows: pl.DataFrame, column: str) -> np.ndarray:
 def newest_apart(rows: pl.DataFrame) -> pl.Series:
     """The newest cutoffs whose targets do not overlap, about SHOWN_ROWS target rows in total."""
     spans = rows.group_by("cutoff").agg(pl.col("ds").min().alias("first"), pl.col("ds").max().alias("last"), pl.len())
-    found: list[object] = []
+    cutoffs: list[object] = []
     taken, before = 0, None
     for cutoff, first, last, count in spans.sort("cutoff", descending=True).iter_rows():
         if before is None or last < before:
-            found.append(cutoff)
+            cutoffs.append(cutoff)
             taken, before = taken + count, first
         if taken >= SHOWN_ROWS:
             break
-    return pl.Series(found, dtype=rows.schema["cutoff"])
+    return pl.Series(cutoffs, dtype=rows.schema["cutoff"])

@@ -44,11 +44,11 @@ def outlook_of(series: str, known: pl.DataFrame, forecasts: pl.DataFrame, rows: 
     return Outlook(series, pl.concat([before, after]), forecasts)
 
 
-def outlook_picture(one: Outlook, unit: str, clock: str, narrow: bool = False) -> bytes:
+def outlook_picture(outlook: Outlook, unit: str, clock: str, narrow: bool = False) -> bytes:
     """A PNG of one series, titled by its page; `clock`: the times' zone, in words."""
     width, height, dots = NARROW if narrow else WIDE
     figure, ax = new_figure(width, height)
-    _draw(ax, one, clock, 5 if narrow else 9)
+    _draw(ax, outlook, clock, 5 if narrow else 9)
     ax.set_ylabel(label(unit, 30))
     legend_above(ax, 2 if narrow else 5)
     return png(figure, dots)
@@ -57,9 +57,9 @@ def outlook_picture(one: Outlook, unit: str, clock: str, narrow: bool = False) -
 def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
     """A PNG of several series, one above another, each over its own time."""
     figure, _ = new_figure(WIDE[0], 0.8 + 2.6 * len(some), rows=len(some))
-    for place, (ax, one) in enumerate(zip(figure.axes, some, strict=True)):
-        _draw(ax, one, clock, 9)
-        ax.set_title(label(one.series, 90), loc="left", pad=6 if place else 26)
+    for place, (ax, outlook) in enumerate(zip(figure.axes, some, strict=True)):
+        _draw(ax, outlook, clock, 9)
+        ax.set_title(label(outlook.series, 90), loc="left", pad=6 if place else 26)
         if place < len(some) - 1:
             ax.set_xlabel("")
     legend_above(figure.axes[0])
@@ -67,15 +67,15 @@ def outlook_pictures(some: Sequence[Outlook], unit: str, clock: str) -> bytes:
     return png(figure, WIDE[2])
 
 
-def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
+def _draw(ax: "Axes", outlook: Outlook, clock: str, ticks: int) -> None:
     """Known rows in black, each forecast in blue with bands (narrower is darker), and where it begins."""
-    known, drawn = one.known, with_gaps(one.forecasts)
+    known, drawn = outlook.known, with_gaps(outlook.forecasts)
     mark = "o" if known.height <= FEW else None
     ax.plot(times(known), known["y"].to_numpy(), color=ACTUAL, lw=1.3, marker=mark, ms=3, label="actual", zorder=3)
-    x, short = times(drawn), bool((one.forecasts.group_by("cutoff").len()["len"] <= FEW).any())
+    x, short = times(drawn), bool((outlook.forecasts.group_by("cutoff").len()["len"] <= FEW).any())
     centre = drawn["yhat"].cast(pl.Float64).to_numpy()
-    named = f"{', '.join(one.levels)} % interval{'s' if one.levels[1:] else ''}"  # one legend entry for all levels
-    for at, level in enumerate(one.levels):
+    named = f"{', '.join(outlook.levels)} % interval{'s' if outlook.levels[1:] else ''}"  # one legend entry for all levels
+    for at, level in enumerate(outlook.levels):
         low, high = (drawn[f"{end}{level}"].cast(pl.Float64).to_numpy() for end in (LOW, HIGH))
         ax.fill_between(x, low, high, color=CHOSEN, alpha=0.16, lw=0, label=f"_{level}" if at else named)
         if short:
@@ -86,7 +86,7 @@ def _draw(ax: "Axes", one: Outlook, clock: str, ticks: int) -> None:
             ax.errorbar(x, centre, ends, color=CHOSEN, alpha=0.4, lw=0, elinewidth=5 + 3 * at, zorder=2)
     mark = "o" if short else None
     ax.plot(x, centre, color=CHOSEN, lw=1.8, marker=mark, ms=4, label="forecast", zorder=4)
-    begins = one.forecasts.select(ds="cutoff").unique().sort("ds")
+    begins = outlook.forecasts.select(ds="cutoff").unique().sort("ds")
     line = ax.vlines(times(begins), 0, 1, QUIET, ":", label="last row seen", transform=ax.get_xaxis_transform())
     line.set(linewidth=1.0, zorder=1)
-    time_axis(ax, one.forecasts, clock, ticks)
+    time_axis(ax, outlook.forecasts, clock, ticks)

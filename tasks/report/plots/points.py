@@ -65,7 +65,7 @@ def _annotate(ax: "Axes", point: Point, offset: Spot, led: bool, font: "FontProp
 
 def beside(dot: Spot, radius: float, width: float, height: float, taken: Sequence[Box], frame: Box) -> tuple[Spot, float]:
     """The centre of a dot's name, and its distance: the nearest position that covers least."""
-    best, found = math.inf, (dot, 0.0)
+    best, nearest = math.inf, (dot, 0.0)
     for rank, (away, degrees) in enumerate((away, degrees) for away in AWAY for degrees in DIRECTIONS):
         across = math.cos(math.radians(degrees)) * (radius + away + width / 2)
         up = math.sin(math.radians(degrees)) * (radius + away + height / 2)
@@ -73,10 +73,10 @@ def beside(dot: Spot, radius: float, width: float, height: float, taken: Sequenc
         outside = width * height - overlap(here, frame)
         covered = 3 * outside + sum(overlap(here, other) for other in taken)
         if covered + 0.1 * rank < best:
-            best, found = covered + 0.1 * rank, ((dot[0] + across, dot[1] + up), away)
+            best, nearest = covered + 0.1 * rank, ((dot[0] + across, dot[1] + up), away)
         if not covered:
             break  # later ones are further away
-    return found
+    return nearest
 
 
 def box(x: float, y: float, width: float, height: float) -> Box:

@@ -41,7 +41,7 @@ def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
     mean = np.where(known, values, 0).sum(-1, keepdims=True) / np.maximum(count, 1)
     apart, weight = np.where(known, values - mean, 0), known.astype(float)
     length = values.shape[-1]
-    found = np.full((*values.shape[:-1], lags), np.nan)
+    correlations = np.full((*values.shape[:-1], lags), np.nan)
     variance = (apart**2).sum(-1) / np.maximum(count[..., 0], 1)
     floor = (1e-12 * np.abs(mean[..., 0])) ** 2  # the rounding error of a constant
     for lag in range(1, min(lags, length - 1) + 1):
@@ -49,8 +49,8 @@ def autocorrelation(values: np.ndarray, lags: int) -> np.ndarray:
         product = np.einsum("...t,...t->...", apart[..., lag:], apart[..., :-lag])
         with np.errstate(divide="ignore", invalid="ignore"):
             share = product / pairs * (length - lag) / length / variance
-        found[..., lag - 1] = np.where((pairs > 0) & (variance > floor), share, np.nan)
-    return found
+        correlations[..., lag - 1] = np.where((pairs > 0) & (variance > floor), share, np.nan)
+    return correlations
 
 
 def residual_plot(rows: pl.DataFrame, name: str, unit: str, of: str = "") -> "Figure":

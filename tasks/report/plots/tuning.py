@@ -48,7 +48,7 @@ class Axis:
     def ticks(self) -> list[tuple[float, str]]:
         """The ticks: positions and labels."""
         if self.ends is None:
-            return [(self.place(one), label(str(one), LONGEST)) for one in self.choices]
+            return [(self.place(choice), label(str(choice), LONGEST)) for choice in self.choices]
         return [(0.0, f"{self.ends[0]:.4g}"), (1.0, f"{self.ends[1]:.4g}")]
 
 
@@ -81,26 +81,26 @@ def _history(ax: "Axes", curve: Curve, done: Sequence[tuple[int, float]]) -> Non
     if curve.own is not None:
         ax.axhline(curve.own, color=BAR, lw=1.2, ls="--", label=f"as it is ({curve.own:.4g})")
     for state, mark, color in (("pruned", "|", QUIET), ("failed", "x", ACTUAL)):
-        places = [number for number, _, one in curve.trials if one == state]
+        places = [number for number, _, ended in curve.trials if ended == state]
         if places:
             ax.plot(places, [low - 1.4 * room] * len(places), ls="", marker=mark, ms=8, color=color, label=state)
 
 
 def importance_plot(shares: Mapping[str, Mapping[str, float]]) -> "Figure":
     """How much each key says about being in the best tenth, a panel per variant, largest first."""
-    rows = max((len(one) for one in shares.values()), default=1)
+    rows = max((len(keys) for keys in shares.values()), default=1)
     figure, axes = _panels(len(shares), max(1.6, 0.42 * rows + 1.0))
-    for ax, (variant, found) in zip(axes, shares.items(), strict=True):
+    for ax, (variant, by_key) in zip(axes, shares.items(), strict=True):
         ax.set_title(label(variant), loc="left")
-        if not found:
+        if not by_key:
             ax.set_yticks([])
             ax.set_xticks([])
             note(ax, FEW)
             continue
-        names = [label(key.removeprefix("training."), LONGEST) for key in found]
-        bars = ax.barh(names, [100 * share for share in found.values()], color=CHOSEN, height=0.62)
+        names = [label(key.removeprefix("training."), LONGEST) for key in by_key]
+        bars = ax.barh(names, [100 * share for share in by_key.values()], color=CHOSEN, height=0.62)
         ax.bar_label(bars, fmt="%.0f %%", padding=4, fontsize=9)
-        ax.set_xlim(0, 112 * max(found.values()))
+        ax.set_xlim(0, 112 * max(by_key.values()))
         ax.invert_yaxis()
     axes[-1].set_xlabel("importance (PED-ANOVA): share of what tells the best tenth of the trials from all, in %")
     return figure
