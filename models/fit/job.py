@@ -172,11 +172,10 @@ class Job:
     def from_dict(cls, raw: Mapping[str, Any]) -> "Job":
         """The inverse of `to_dict`.  Raises KeyError, TypeError or ValueError for an invalid job."""
         shared = {name: raw[name] for name in SHARED}
-        nested = ("windows", "split", "scaling", "training", "members")
-        flat = {name: value for name, value in raw.items() if name not in nested}
+        flat = raw.keys() - {"windows", "split", "scaling", "training", "members"}
         return cls(
             **{
-                **flat,
+                **{name: raw[name] for name in flat},
                 "device": "cpu" if is_closed_form(raw["family"]) or is_baseline(raw["family"]) else raw["device"],
                 "windows": WindowParams.from_dict(raw["windows"]),
                 "split": Split(**raw["split"]) if raw["split"] else None,

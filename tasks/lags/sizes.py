@@ -56,8 +56,9 @@ class Sizes:
 
     def lines(self) -> list[str]:
         """The lines that are printed before training."""
+        ranges = len(self.earlier) + 1
         folds = [
-            f"validation range {number} of {len(self.earlier) + 1}: train {counts['train']:,}, validation {counts['validation']:,}"
+            f"validation range {number} of {ranges}: train {counts['train']:,}, validation {counts['validation']:,}"
             for number, counts in enumerate(self.earlier, start=1)
         ]
         return [self.budget.line(), *counts_lines(self.counts), *folds]
