@@ -70,12 +70,32 @@ def _ruler(scale: Scale, windows: Windows) -> Ruler:
 
 
 def _beside(found: Comparison, job: Job, windows: Windows, some: Windows) -> np.ndarray:
-    """[W, H, K] the forecasts of an ensemble's baselines at some of the test windows, from the comparison's own."""
-    names = [one.family for one in job.baselines]
+    """[W, H, K] the forecasts of an ensemble's baselines at some of the test windows.
+
+    Those that were compared themselves are read from the comparison; others are made here.
+    """
+    from models.baseline_fit import forecast_baseline  # imports pandas: only when needed
+
+    compared = pl.read_parquet_schema(found.test.path).keys()
+    stored = _stored(found, list(dict.fromkeys(one.family for one in job.baselines if one.family in compared)), windows, some)
+    origins, ahead = some.origins.numpy(), job.windows.gap + np.arange(1, job.windows.horizon + 1)
+    parts = [
+        stored[one.family]
+        if one.family in stored
+        else forecast_baseline(one.family, one.network, windows.panel, origins, ahead)
+        for one in job.baselines
+    ]
+    return np.stack(parts, axis=-1)
+
+
+def _stored(found: Comparison, names: list[str], windows: Windows, some: Windows) -> dict[str, np.ndarray]:
+    """[W, H] the comparison's own forecasts of each baseline, at some of the test windows."""
+    if not names:
+        return {}
     places, parts, done = np.searchsorted(windows.origins.numpy(), some.origins.numpy()), list[np.ndarray](), 0
-    for block in found.test.blocks(*dict.fromkeys(names)):
+    for block in found.test.blocks(*names):
         grid = block.select(names).to_numpy().reshape(-1, windows.params.horizon, len(names))
         inside = places[(places >= done) & (places < done + len(grid))] - done
         parts.append(grid[inside].astype(np.float64))
         done += len(grid)
-    return np.concatenate(parts)
+    return dict(zip(names, np.moveaxis(np.concatenate(parts), -1, 0), strict=True))

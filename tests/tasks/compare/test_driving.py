@@ -116,6 +116,17 @@ def test_an_ensemble_forecasts_with_its_baselines_as_it_was_scored(house: House)
     assert found is not None and found.drivers[0].name == "x" and found.windows == len(windows) and found.slot == 6
 
 
+def test_a_baseline_that_is_only_a_member_forecasts_as_one_that_was_compared(house: House, tmp_path: Path) -> None:
+    fit = next(fit for fit in house.fits if fit.label == "mixed")
+    windows = windows_of(fit.job, house.data.panel, ("test",))["test"]
+    some = windows.at(windows.origins.numpy()[2::7])
+    pl.read_parquet(house.found.test.path).drop("last_value").write_parquet(tmp_path / "without.parquet")
+    without = replace(house.found, test=replace(house.found.test, path=tmp_path / "without.parquet"))
+    stored, made = (_beside(found, fit.job, windows, some) for found in (house.found, without))
+    assert stored.shape == (len(some), 3, 1) and np.ptp(stored) > 1
+    np.testing.assert_allclose(made, stored, rtol=1e-6)
+
+
 @pytest.mark.parametrize(("by", "power"), [("mase", 1), ("rmsse", 2), ("mse_scaled", 2), ("mae", 1), ("owa", 1)])
 def test_errors_are_in_the_measure_that_ranks(house: House, by: str, power: int) -> None:
     windows = windows_of(house.fits[0].job, house.data.panel, ("test",))["test"]
