@@ -7,6 +7,7 @@ Our own columns start with an underscore, which no model's name does.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,7 @@ from tasks.compare.measures import Scale
 from tasks.compare.sums import merged, summed
 
 SLICES = {"hour": pl.col("ds").dt.hour(), "weekday": pl.col("ds").dt.weekday()}  # UTC; Monday is 1
+MONTH = timedelta(days=28)  # the shortest
 PLAIN = Scale("mae", 1, pl.DataFrame())
 
 
@@ -194,8 +196,11 @@ class Tally(Errors):
 
 
 def calendar(block: pl.DataFrame) -> dict[str, pl.Expr]:
-    """The hour and weekday of a row, if its time has them."""
-    return SLICES if block.schema["ds"].is_temporal() else {}
+    """The hour and weekday of a row, if its time has them: a month, a quarter or a year has no weekday."""
+    if not block.schema["ds"].is_temporal():
+        return {}
+    apart = block.select(pl.col("ds").diff().filter(pl.col("ds").diff() > timedelta()).min()).item()
+    return SLICES if apart is not None and apart < MONTH else {}
 
 
 def corrected(cells: pl.DataFrame, error: str) -> pl.DataFrame:

@@ -213,6 +213,8 @@ def test_slices_of_what_has_no_calendar_and_of_one_value_are_left_out(frames: tu
     assert tallied(test, "m", scale).slices() == ["series", "step"]  # integer time steps
     days = test.with_columns(ds=pl.datetime(2024, 1, 1) + pl.duration(days=pl.col("ds")))
     assert tallied(days, "m", scale).slices() == ["series", "step", "weekday"]
+    months = test.with_columns(ds=pl.datetime(2024, 1, 1).dt.offset_by(pl.format("{}mo", pl.col("ds"))))
+    assert tallied(months, "m", scale).slices() == ["series", "step"]  # the weekday of its first day says nothing
 
 
 def test_wide_puts_numbers_in_their_order(frames: tuple[pl.DataFrame, ...]) -> None:
