@@ -5,20 +5,25 @@
     python -m benchmarks.tuning --variant tcn --seeds 3
 
 *Random*: so many trials (20) drawn evenly from what the variant's file searches, by Optuna's RandomSampler, each trained to its
-end by the same fits, one validation range.  *Tune*: `python -m flows tune` for as long as that took; of its trials only those
-count that ended within that time.  Each has a state folder of its own under --work, so that neither finds the fits of the
-other; both are kept there, and what is finished is not run again.  The gain is that of the best trial; over seeds a mean.
-The time is that of the clock, and so the machine should be quiet.  Last line: JSON.
+end by the same fits, one validation range.  *Tune*: `python -m flows tune`, asked to end when the random search has; of its
+trials only those count that ended within that time.  Both run side by side, each on its own half of the cores, so that whatever
+else the machine does slows both.  Each has a state folder of its own under --work, so that neither finds the fits of the other;
+both are kept there, and a finished pair is not run again.  The gain is that of the best trial; over seeds a mean.
+Last line: JSON.
 """
 
 import argparse
 import json
 import os
+import shutil
+import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -104,25 +109,47 @@ def _params(panel: str, data: Path | None, work: Path) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
         with placed(table) as partial:
             read(panel, file).write_parquet(partial)
-        _run(folder / "home", "-m", "flows", "init", str(table), "--out", str(params))
+        _run(folder / "home", "-m", "flows", "init", str(table), "--out", str(params), cores=set())
     return params
 
 
 def _row(panel: str, params: Path, given: argparse.Namespace, folder: Path, seed: int) -> Row:
     name, homes = load_run(params).name, {arm: folder / f"{given.variant}-{arm}-{seed}" for arm in ("random", "tune")}
-    common = ("--variant", given.variant, "--trials", str(given.trials), "--seed", str(seed))
-    if not (homes["random"] / "done").exists():
-        _run(homes["random"], "-m", "benchmarks.tuning", "--random", str(params), *common)
-        (homes["random"] / "done").touch()
+    finished = homes["tune"] / "done"
+    if not finished.exists():
+        _side_by_side(params, given, homes, seed)
+        finished.touch()
     drawn = _ended(homes["random"], name, given.variant)
     seconds = max(drawn)
-    if not (homes["tune"] / "done").exists():
-        searched = ("tune", str(params), "--variants", given.variant, "--minutes", str(seconds / 60), "--seed", str(seed))
-        _run(homes["tune"], "-m", "flows", *searched, "--out", str(homes["tune"] / f"{given.variant}_tuned.yaml"))
-        (homes["tune"] / "done").touch()
     tuned = {at: score for at, score in _ended(homes["tune"], name, given.variant).items() if at <= seconds}
     best, ours = (min(score for score in some.values() if score is not None) for some in (drawn, tuned))
     return Row(panel, seed, best, ours, len(drawn), len(tuned), seconds / 60)
+
+
+def _side_by_side(params: Path, given: argparse.Namespace, homes: Mapping[str, Path], seed: int) -> None:
+    """Runs both searches at once from the start, each on half of the cores, until the random one has ended."""
+    for home in homes.values():
+        shutil.rmtree(home, ignore_errors=True)
+    out = homes["tune"] / f"{given.variant}_tuned.yaml"
+    common = ("--variant", given.variant, "--trials", str(given.trials), "--seed", str(seed))
+    searched = ("--variants", given.variant, "--minutes", str(10**6), "--seed", str(seed), "--out", str(out))
+    random_cores, tune_cores = _halves()
+    with _started(homes["tune"], "-m", "flows", "tune", str(params), *searched, cores=tune_cores) as tune:
+        try:
+            _run(homes["random"], "-m", "benchmarks.tuning", "--random", str(params), *common, cores=random_cores)
+        finally:
+            tune.terminate()
+    if tune.returncode != 128 + signal.SIGTERM:
+        sys.exit(f"tune ended with {tune.returncode} before the random search did: {homes['tune'] / 'log'}")
+
+
+def _halves() -> tuple[set[int], set[int]]:
+    """Two sets of cores of the same size; the same core twice where there is but one, none where they cannot be chosen."""
+    if not hasattr(os, "sched_setaffinity"):
+        return set(), set()
+    cores = sorted(os.sched_getaffinity(0))
+    half = max(1, len(cores) // 2)
+    return set(cores[:half]), set(cores[-half:])
 
 
 def _ended(home: Path, run: str, variant: str) -> Mapping[float, float | None]:
@@ -153,22 +180,27 @@ def _random(params: Path, variant: str, trials: int, seed: int) -> None:
         tune.search(home, plan, True, None, trials, seed, home / f"{variant}_tuned.yaml")
 
 
-def _run(home: Path, *arguments: str) -> None:
-    """Runs a command with a state folder of its own; what it prints is in `log` there.  Ends the program where it fails."""
+@contextmanager
+def _started(home: Path, *arguments: str, cores: set[int]) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs a command with a state folder of its own on these cores; what it prints is in `log` there."""
     home.mkdir(parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if key not in OWN} | {"LAGLINE_HOME": str(home)}
+    pinned = partial(os.sched_setaffinity, 0, cores) if cores else None
     with (home / "log").open("w") as log:
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            check=False,
-        )
-    if done.returncode:
-        sys.exit(f"{' '.join(arguments)} ended with {done.returncode}: {home / 'log'}")
+        command = [sys.executable, *arguments]
+        nothing = subprocess.DEVNULL
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdin=nothing, stdout=log, stderr=log, preexec_fn=pinned
+        ) as process:
+            yield process
+
+
+def _run(home: Path, *arguments: str, cores: set[int]) -> None:
+    """Runs such a command to its end.  Ends the program where it fails."""
+    with _started(home, *arguments, cores=cores) as process:
+        pass
+    if process.returncode:
+        sys.exit(f"{' '.join(arguments)} ended with {process.returncode}: {home / 'log'}")
 
 
 def _line(row: Row) -> str:

@@ -7,6 +7,7 @@ import contextlib
 import getpass
 import importlib.util
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from params.errors import UserError
 from params.shown import masked
 from tasks.locks import lock
-from tasks.tracking.connection import client, direct, patiently
+from tasks.tracking.connection import client, direct, lost, patiently
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -93,7 +94,13 @@ def _make_run(experiment_id: str, name: str, tags: Mapping[str, str], began: int
         run = there[0] if there else store.create_run(experiment_id, began, marked, name)
         return str(run.info.run_id)
 
-    return str(patiently(found_or_made))
+    try:
+        return str(patiently(found_or_made))
+    except KeyboardInterrupt:  # after the run was made, perhaps, and before its id was known here
+        with contextlib.suppress(Exception):
+            for run in direct().search_runs([experiment_id], f"tags.`{MARK}` = '{marked[MARK]}'"):
+                abandon(run.info.run_id, "KILLED")
+        raise
 
 
 def made_run(experiment_id: str, name: str, identity: str, tags: Mapping[str, str]) -> str:
@@ -161,9 +168,19 @@ def ended(run_id: str) -> int | None:
 
 
 def abandon(run_id: str, status: str) -> None:
-    """Ends a run that failed, if the server is reachable; never replaces the error that is being raised."""
-    with contextlib.suppress(Exception):
-        direct().set_terminated(run_id, status)
+    """Ends a run that failed, if the server is reachable; never replaces the error that is being raised.
+
+    Tries again if the store is busy or a second Ctrl-C comes meanwhile: a run must not seem to be running for ever.
+    """
+    for pause in (0.0, 0.5, 2.0, 4.0):
+        try:
+            time.sleep(pause)
+            return direct().set_terminated(run_id, status)
+        except KeyboardInterrupt:
+            continue
+        except Exception as error:
+            if lost(error):
+                return None
 
 
 def newest_comparisons() -> list[tuple[str, str, str]]:

@@ -1,10 +1,13 @@
 """Experiments of several homes in one store, and where their files go."""
 
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import boto3
@@ -157,3 +160,19 @@ def test_files_in_a_store_that_speaks_s3_come_to_another_home(tmp_path: Path) ->
         client.close()
     finally:
         server.stop()
+
+
+def test_a_run_ends_though_its_store_is_busy_and_a_second_ctrl_c_comes(other: Path, tmp_path: Path) -> None:
+    run, _ = runs.parent_run(runs.experiment("smoke", other), "smoke", "1")
+    writer = sqlite3.connect(tmp_path / "mlflow.db", isolation_level=None, check_same_thread=False)
+    writer.execute("begin immediate")
+    timers = [
+        Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)),
+        Timer(8.0, writer.execute, ("rollback",)),
+    ]  # sqlite waits for 5 s
+    for timer in timers:
+        timer.start()
+    runs.abandon(run, "KILLED")
+    assert connection.client().get_run(run).info.status == "KILLED"
+    timers[1].join()
+    writer.close()
