@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from models.remote import arithmetic, kind_of
 from models.worker import PATIENCE
 from params.errors import UserError
 from tasks.engine.contract import ANY, Engine, Interrupted, Listener, Node, Pool, Work, variables
+from tasks.engine.forked import Forked, NoServer, fork
 from tasks.engine.room import needs_of, slots
 from tasks.files import ROOT
 from tasks.locks import Held, lock
@@ -119,19 +120,10 @@ class Local:
 
         The child holds our locks too: if we are killed, others wait until it has stopped.
         """
+        arguments = [str(work.folder), "--with-parent", "--code", work.code]
+        arguments += ["--members", *map(str, work.members)] if work.members else []
         environment = os.environ | variables(work.job.threads) | {"PYTHONPATH": str(ROOT)}
-        command = [sys.executable, "-m", "models.worker", str(work.folder), "--with-parent", "--code", work.code]
-        command += ["--members", *map(str, work.members)] if work.members else []
-        with subprocess.Popen(
-            command,
-            cwd=ROOT,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            pass_fds=locks,
-        ) as child:
+        with _started(arguments, environment, locks, forks=work.job.device == "cpu") as child:
             try:
                 return _listen_to(child, listener, stop)
             except BaseException:
@@ -142,6 +134,25 @@ class Local:
 
 
 LOCAL: Engine = Local()
+
+
+def _started(
+    arguments: Sequence[str], environment: Mapping[str, str], locks: tuple[int, ...], forks: bool
+) -> "subprocess.Popen[str] | Forked":
+    """A running worker: where that works and may be, a fork of one that has imported torch already."""
+    if forks:
+        with contextlib.suppress(NoServer):
+            return fork(arguments, environment, locks)
+    return subprocess.Popen(
+        [sys.executable, "-m", "models.worker", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        pass_fds=locks,
+    )
 
 
 def cores() -> int:
@@ -156,7 +167,7 @@ def _available(device: str) -> bool:
     return device == "cpu" or (torch.cuda if device == "cuda" else torch.backends.mps).is_available()
 
 
-def _listen_to(child: subprocess.Popen[str], listener: Listener, stop: threading.Event) -> tuple[int, str]:
+def _listen_to(child: subprocess.Popen[str] | Forked, listener: Listener, stop: threading.Event) -> tuple[int, str]:
     """Reads a worker's messages until it ends; returns its exit status and the end of its error output."""
     assert child.stdout is not None and child.stderr is not None
     tail: deque[str] = deque(maxlen=40)
@@ -178,14 +189,14 @@ def _listen_to(child: subprocess.Popen[str], listener: Listener, stop: threading
     return code, "".join(tail)
 
 
-def _stop_when(child: subprocess.Popen[str], stop: threading.Event) -> None:
+def _stop_when(child: subprocess.Popen[str] | Forked, stop: threading.Event) -> None:
     """Asks a process to stop after its step once `stop` is set, and kills it if the step takes too long."""
     while child.poll() is None:
         if stop.wait(0.2):
             _end(child)
 
 
-def _end(child: subprocess.Popen[str]) -> None:
+def _end(child: subprocess.Popen[str] | Forked) -> None:
     """Asks a process to stop after its step, with a checkpoint, and kills it if the step takes too long."""
     child.terminate()
     try:

@@ -31,9 +31,13 @@ def import_all() -> None:
     os.environ.clear()
     os.environ.update(before)
     from params.load import load_plan
+    from tasks.engine.contract import variables
+    from tasks.engine.forked import warm_up
+    from tasks.files import ROOT
     from tasks.train.check import check_plan
 
     check_plan(load_plan(Path("params/smoke.yaml"), []))
+    warm_up(os.environ | variables(1) | {"PYTHONPATH": str(ROOT)})  # the fits of all commands are forks of one server
 
 
 def become(arguments: list[str], cwd: str, environment: dict[str, str], output: list[str]) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from models.data.panel import Split
@@ -22,6 +21,7 @@ from tasks.registry.versions import CHALLENGER, CHAMPION, find, needed, register
 from tasks.tracking import connection, runs
 from tasks.train.identity import fingerprint
 from tasks.train.job import make_job
+from tests.tasks.engine.running import running_fits
 
 RUN = "params/smoke.yaml"
 LONG = ("training.max_epochs=1000000", "training.patience_epochs=1000000")
@@ -75,7 +75,7 @@ def test_the_training_that_a_deadline_cuts_off_ends(home: Path) -> None:
     ):
         until.at("reproduction")
         reproduce(version, home, "cpu", said.append, until.stop)
-    assert not [child for child in psutil.Process().children() if "models.worker" in child.cmdline()]
+    assert not running_fits()
     assert not list(home.glob(".reproduce-*"))
 
 

@@ -1,6 +1,9 @@
 """A fit in its folder, by either engine: done once, stopped, failed, out of room, put together; the same weights from both."""
 
+import fcntl
+import json
 import os
+import signal
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,13 +18,17 @@ from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job
 from models.fit.settings import Ended, Epoch
+from models.worker import STOPPED, USAGE
 from params.errors import UserError
 from params.load import load_variant
-from tasks.engine.contract import Interrupted, Listener
+from tasks.engine import forked
+from tasks.engine.contract import Interrupted, Listener, variables
+from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.train.job import make_job
 from tasks.train.process import finished_result, fit_folder, run_fit
+from tests.tasks.engine.running import running_fits
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("carried_out")]
 RUN = "params/nyc_weather.yaml"
@@ -94,12 +101,10 @@ def test_whoever_listens_may_break_and_the_fit_still_leaves_a_checkpoint(make: M
 @pytest.mark.parametrize("carried_out", ["local"], indirect=True)
 def test_a_fit_that_the_system_kills_is_a_failed_one_and_can_resume(make: Make, tmp_path: Path) -> None:
     """Killed from outside, as the kernel does where memory runs out."""
-    import psutil
 
     def kill(row: Epoch) -> None:
-        for child in psutil.Process().children():
-            if "models.worker" in child.cmdline():
-                child.kill()
+        for fit in running_fits():
+            fit.kill()
 
     job = make(max_epochs=400, patience_epochs=400)
     found = run_fit(job, tmp_path, Listener(kill), NEVER).result
@@ -149,6 +154,7 @@ def test_a_full_disk_is_one_message_and_keeps_what_was_saved(
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     short = replace(make(max_epochs=400, patience_epochs=400), save_every=0.0)
     monkeypatch.setattr("tasks.train.identity.identity", lambda *_: folder.name)
+    monkeypatch.setattr("tasks.engine.forked._SERVERS", {})  # whose forks have the limits that it had at its start
     resource.setrlimit(resource.RLIMIT_FSIZE, (16_384, hard))
     try:
         with pytest.raises(UserError, match=r"no room for step-.*: make room and start the same command again"):
@@ -171,3 +177,73 @@ def test_weights_that_a_disk_has_cut_short_are_told_and_trained_again(make: Make
     third = run_fit(job, tmp_path, Listener(warning=told.append), NEVER)
     assert told[1:] == ["evaluation.json of a kept fit is damaged, or not its own, and is put aside: it forecasts again"]
     assert third.reused and (folder / "test.npy").read_bytes() == before
+
+
+FORKS = pytest.mark.skipif(not forked.POSSIBLE, reason="fits are forks on Linux alone")
+ENVIRONMENT = os.environ | variables(1) | {"PYTHONPATH": str(ROOT)}
+
+
+@FORKS
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
+def test_a_fork_gives_the_weights_that_a_process_gives(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = run_fit(make(max_epochs=2), tmp_path / "fork", Listener(), NEVER)
+    monkeypatch.setattr(forked, "POSSIBLE", False)
+    process = run_fit(make(max_epochs=2), tmp_path / "process", Listener(), NEVER)
+    assert process.result.weights == fork.result.weights and process.evaluated and fork.evaluated
+    assert process.evaluated.files == fork.evaluated.files
+
+
+@FORKS
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
+def test_a_fork_that_is_refused_or_killed_has_the_status_of_a_process(make: Make, tmp_path: Path) -> None:
+    with forked.fork([str(tmp_path)], ENVIRONMENT) as fork:
+        assert "job.json cannot be read" in fork.stderr.read() and fork.wait() == fork.poll() == USAGE
+    with forked.fork(["--no-such-option"], ENVIRONMENT) as fork:
+        assert fork.stderr.read().startswith("usage: ") and fork.wait() == USAGE
+    with forked.fork(training(make, tmp_path), ENVIRONMENT) as fork:
+        assert json.loads(fork.stdout.readline())["epoch"] == 0 and fork.poll() is None
+        fork.kill()
+        assert fork.wait(30) == -signal.SIGKILL
+        fork.terminate()  # nobody is there any more
+
+
+@FORKS
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
+def test_a_fork_holds_its_locks_and_stops_at_the_end_of_its_input(make: Make, tmp_path: Path) -> None:
+    """As it does when this process ends, however that may be."""
+    path = tmp_path / "fit.lock"
+    with path.open("w") as ours, path.open("w") as theirs:
+        fcntl.flock(ours, fcntl.LOCK_EX)
+        fork = forked.fork([*training(make, tmp_path), "--with-parent"], ENVIRONMENT, [ours.fileno()])
+        fork.stdout.readline()
+        ours.close()
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fork.stdin.close()
+        with fork:
+            assert fork.wait(60) == STOPPED
+        fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@FORKS
+@pytest.mark.fault
+@pytest.mark.parametrize("carried_out", ["local"], indirect=True)
+def test_a_fork_server_that_is_killed_is_followed_by_another(make: Make, tmp_path: Path) -> None:
+    job = make(max_epochs=30, patience_epochs=30)
+
+    def kill(row: Epoch) -> None:
+        for server in forked._SERVERS.values():
+            server.process.kill()
+
+    assert not run_fit(job, tmp_path, Listener(kill), NEVER).result.finished  # how it ended is not known
+    assert not running_fits()
+    assert run_fit(job, tmp_path, Listener(), NEVER).reused  # it ended well
+    assert run_fit(make(max_epochs=1), tmp_path, Listener(), NEVER).result.finished  # as a process
+    assert run_fit(make(max_epochs=2), tmp_path, Listener(), NEVER).result.finished
+    assert all(server.process.poll() is None for server in forked._SERVERS.values()) and forked._SERVERS
+
+
+def training(make: Make, folder: Path) -> list[str]:
+    """The arguments of a worker that trains for a long time."""
+    (folder / "job.json").write_text(json.dumps(make(max_epochs=10**6, patience_epochs=10**6).to_dict()))
+    return [str(folder)]
