@@ -184,6 +184,7 @@ def reproduce(version: arg.Registered) -> None:
 app.command("export")(parcel.export_version)
 app.command("import")(parcel.import_version)
 app.command("check-family")(family.check_family)
+app.command("check-baseline")(family.check_baseline)
 
 
 @app.command()

@@ -139,6 +139,7 @@ def forecast(
     with inside() as home:
         from flows.runtime.progress import Board as Progress
         from tasks.load.memory import opened as table_file
+        from tasks.registry.admitted import admit
         from tasks.registry.load import opened
         from tasks.serve.forecast import Asked
         from tasks.serve.forecast import forecast as forecast_table
@@ -148,6 +149,7 @@ def forecast(
         with Progress() as board, connection.answered(), ExitStack() as files:
             connection.connect(home)
             version = files.enter_context(opened(needed(name, which)))
+            admit(version, home)
             times = version.facts.columns["ds"]
             path, later = (
                 None if one is None else files.enter_context(table_file(one, home, times if isinstance(times, str) else None))

@@ -142,7 +142,7 @@ def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, f
     errors = naive_errors(run, data, naive)
 
     def fitted() -> Baselines:
-        with board.stage("theta and auto_ets") as stage:
+        with board.stage("fitted baselines") as stage:
 
             def told(name: str, done: int, total: int) -> None:
                 if trainer.stop.is_set():

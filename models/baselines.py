@@ -15,6 +15,12 @@ LONGEST_SEASON = {
     "auto_ets": 168,
 }  # the longest season fitted: beyond, a fit costs a hundred times as much and learns little
 BASELINES = (*NAIVES, "naive2", *FITTED_ROWS)
+OUTSIDE = "baseline:"  # begins the family of a baseline from outside this repository, before its module:function
+
+
+def is_outside(family: str) -> bool:
+    """Whether a family is a baseline from outside this repository."""
+    return family.startswith(OUTSIDE)
 
 
 class Arguments(NamedTuple):
@@ -30,7 +36,7 @@ class Arguments(NamedTuple):
 
 def arguments_of(name: str, season: int) -> Arguments:
     """A baseline's arguments for a season.  Raises ValueError for an unknown name."""
-    if name not in BASELINES:
+    if name not in BASELINES and not is_outside(name):
         raise ValueError(f"unknown baseline {name!r}; there are: {', '.join(BASELINES)}")
     rows, seasons = FITTED_ROWS.get(name, (0, 0))
     return Arguments(season, max(rows, seasons * season) or None)

@@ -5,7 +5,7 @@ Shapes: B batch, L lookback, F features, H horizon, Q outputs.
 
 import logging
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,22 +62,22 @@ class Subject:
 
 @dataclass(frozen=True)
 class Check:
-    """One property: its name, what must hold, what to do otherwise, and the test, which raises Broken."""
+    """One property of a subject: its name, what must hold, what to do otherwise, and the test, which raises Broken."""
 
     name: str
     must: str
     remedy: str
-    test: Callable[[Subject], None]
+    test: Callable[[Any], None]
 
 
 def failures(subject: Subject, names: Collection[str] | None = None) -> Iterator[tuple[Check, str]]:
-    """Every check, or those of some names, with what is wrong; empty where it passes.
+    """Every check of a family, or those of some names, with what is wrong; empty where it passes."""
+    yield from tried([check for check in CHECKS if names is None or check.name in names], subject)
 
-    No random numbers are drawn from the caller's.
-    """
-    for check in CHECKS:
-        if names is not None and check.name not in names:
-            continue
+
+def tried(checks: Iterable[Check], subject: object) -> Iterator[tuple[Check, str]]:
+    """Checks with what is wrong; empty where a subject passes.  No random numbers are drawn from the caller's."""
+    for check in checks:
         with own_generators(), _quiet():
             try:
                 check.test(subject)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from models.baselines import FITTED_ROWS, hashed_bytes
+from models.baselines import FITTED_ROWS, hashed_bytes, is_outside
 from models.data.panel import Panel
 from models.data.windows import Windows
 from models.fit.job import Job, windows_of
@@ -61,7 +61,7 @@ def beside_of(job: Job, stop: Callable[[], bool], warn: Callable[[str], None]) -
 
     panel = Panel.open(job.panel)
     windows = ranges_of(job, panel) | windows_of(job, panel, ("validation", "test"))
-    if fitted := [baseline.family for baseline in job.baselines if baseline.family in FITTED_ROWS]:
+    if fitted := [one.training.variant for one in job.baselines if one.family in FITTED_ROWS or is_outside(one.family)]:
         warn(f"fits {' and '.join(fitted)} at {sum(map(len, windows.values())):,} origins, one after another")
     forecasts, milliseconds = {}, 0.0
     for split in windows:
@@ -80,8 +80,9 @@ def ranges_of(job: Job, panel: Panel) -> dict[str, Windows]:
 
 def baseline_forecasts(job: Job, panel: Panel, origins: np.ndarray, on_done: Told = lambda: None) -> np.ndarray:
     """[B, H, K] forecasts of an ensemble's baselines at some panel rows, in order; NaN where one has none."""
-    from models.baseline_fit import forecast_baseline  # imports pandas: only when needed
+    from models.baseline_fit import forecast_baseline, take_in_baselines  # imports pandas: only when needed
 
+    take_in_baselines(code for baseline in job.baselines for code in baseline.outside)
     ahead = job.windows.gap + np.arange(1, job.windows.horizon + 1)
     parts = [
         forecast_baseline(baseline.family, baseline.network, panel, origins, ahead, lambda done: on_done())

@@ -6,8 +6,7 @@ within limits.
 Timestamps are microseconds internally (UTC, or local time of the table's zone for steps of a day or more), or
 integers where the frequency is one; a position counts steps from the first row.
 Shapes: B batch, L lookback, F past channels, A rows ahead, K channels known ahead, C static covariates, H
-horizon, S series.
-"""
+horizon, S series."""
 
 import contextlib
 import csv
@@ -23,7 +22,8 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from functools import partial
-from importlib.util import cache_from_source
+from importlib import import_module
+from importlib.util import cache_from_source, decode_source
 from itertools import islice
 from pathlib import Path
 from statistics import NormalDist
@@ -35,15 +35,15 @@ import torch
 
 Graph = Callable[..., torch.Tensor]
 SOURCE = Path(__file__).read_bytes()  # the running code, to compare with the copy that a manifest lists
+OUTSIDE = "baseline:"  # begins the name of a baseline from outside lagline, before its module:function
+TAKEN_IN: dict[str, Callable[..., Any]] = {}  # those whose code this process may run, by name
 BATCH = 256
 MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
 MONTHS = {"mo": 1, "q": 3, "y": 12}
 # null in a CSV cell, in any letter case, except for series, which may have such names
 NULLS = ("", "na", "n/a", "nan", "null", "none")
 # in series names, as in tasks/load/ids.py: surrounding blanks, whole numbers with only zeros after the point
-BLANKS = (
-    "\t\n\v\f\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
+BLANKS = "\t\n\v\f\r \x85\xa0\u1680" + "".join(map(chr, range(0x2000, 0x200B))) + "\u2028\u2029\u202f\u205f\u3000"
 WHOLE = re.compile(r"(?:-(0)|(0|-?[1-9][0-9]*))\.0+", re.ASCII)
 TRUTHS = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 BEFORE = {"true": "1", "false": "0"}  # names of the categories true and false in an older lagline
@@ -83,8 +83,6 @@ _TEXT = re.compile(
     r"|(\b(Symbol|Integer|Mul|Add|FloorDiv|Mod|positive|integer|True|s\d+)\b|[0-9(),=' -])*"  # a size
     r'|("(type|context|children_spec|builtins\.tuple|builtins\.dict|null|\[\])"|null|[\[\]{},: 1])*'  # how arguments nest
 )
-
-
 USUAL = re.compile(r"\d{4}-\d{2}-\d{2}([Tt ]([01]\d|2[0-3]):\d{2}[^AaPp,]*)?")  # what pandas reads
 CLOCK = (
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d+)?))?)?"
@@ -104,8 +102,7 @@ def load(folder: str | Path, digest: str | None = None) -> "Model":
     facts = json.loads(contents["model.json"])
     if is_baseline(facts.get("family", "")):  # baselines are computed below
         return Model(facts)
-    more = contents.get("refitted.pt2")
-    refitted = open_graph(more, "refitted.pt2") if more is not None else None
+    refitted = open_graph(contents["refitted.pt2"], "refitted.pt2") if "refitted.pt2" in contents else None
     return Model(facts, open_graph(contents.get("graph.pt2", b"")), refitted)
 
 
@@ -115,18 +112,34 @@ def _load_pyfunc(path: str) -> "Model":
         written = Path(cache_from_source(__file__))
         written.unlink()
         written.parent.rmdir()
-    if check(path).get(f"code/{Path(__file__).name}") != SOURCE:
+    contents = check(path)
+    if contents.get(f"code/{Path(__file__).name}") != SOURCE:
         raise ValueError(f"{path}: {Path(__file__).name} is not the file that was registered")
     model = load(path)
+    _take_in(model, Path(path) / "outside.zip", contents)
     _read_requests(model)
     return model
+
+
+def _take_in(model: "Model", code: Path, contents: dict[str, bytes]) -> None:
+    """Imports the baselines from outside that a bundle carries.  Raises ValueError for another module of their name."""
+    if code.name in contents:
+        sys.path.insert(0, str(code))  # Python reads an archive without writing bytecode next to it
+        with zipfile.ZipFile(io.BytesIO(contents[code.name])) as archive:
+            for file in archive.namelist():
+                name = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+                there = getattr(sys.modules.get(name), "__loader__", None)
+                if there is not None and there.get_source(name).split() != decode_source(archive.read(file)).split():
+                    raise ValueError(f"{code}: another module {name} is loaded already: load this version in another process")
+    for name in [one.name for one in (model.alone, *model.combined) if one is not None and one.name.startswith(OUTSIDE)]:
+        module, _, function = name.removeprefix(OUTSIDE).partition(":")
+        TAKEN_IN[name] = getattr(import_module(module), function)
 
 
 def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
     """Name -> content of every file of a bundle, read once and verified against manifest.json.
 
-    Raises ValueError naming a missing, extra or changed file; `digest`: the manifest's expected sha256.
-    """
+    Raises ValueError naming a missing, extra or changed file; `digest`: the manifest's expected sha256."""
     folder = Path(folder)
     here = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_symlink() or not p.is_dir()}
     if "manifest.json" not in here:
@@ -139,9 +152,8 @@ def check(folder: str | Path, digest: str | None = None) -> dict[str, bytes]:
     except (ValueError, LookupError, TypeError, AttributeError):
         raise ValueError(f"{folder}: manifest.json cannot be read") from None
     for name in sorted(set(here) ^ set(listed)):
-        raise ValueError(
-            f"{folder}: {name} " + ("is missing" if name in listed else "is extra: manifest.json does not list it")
-        )
+        what = "is missing" if name in listed else "is extra: manifest.json does not list it"
+        raise ValueError(f"{folder}: {name} {what}")
     contents = {}
     for name, (sha256, size) in listed.items():
         if here[name].is_symlink() or not here[name].is_file():
@@ -263,8 +275,7 @@ class Calibration(NamedTuple):
     `units`, `groups` [S + 1]: per training series and, last, for series not in training.
     `ratio`: the typical series' unit over its mean |y_t - y_(t - season)|, on the transform's scale: a series
     not in training has this multiple of its own mean if its rows suffice; None: always the last unit.
-    `latest` [S + 1]: the units after the newest row, for a model trained on all rows; None: the same.
-    """
+    `latest` [S + 1]: the units after the newest row, for a model trained on all rows; None: the same."""
 
     levels: np.ndarray
     offsets: np.ndarray
@@ -306,8 +317,7 @@ class Calibration(NamedTuple):
         """[R, Q] ascending quantiles; intervals of 50 % and more keep both ends on their side of the point.
 
         `point`, `step` (from 0), `series` (its number) [R]; `own` [R, Q]; `units` [R] if they are not those
-        of the series.  Raises ValueError if quantiles it needs are missing.
-        """
+        of the series.  Raises ValueError if quantiles it needs are missing."""
         if self.own and own is None:
             raise ValueError("these intervals are made from the model's own quantiles, and there are none")
         there, back = TRANSFORMS[self.transform]
@@ -347,20 +357,17 @@ class Calibration(NamedTuple):
     def at(self, quantiles: np.ndarray, asked: Sequence[float]) -> np.ndarray:
         """[R, len(asked)] the quantiles at other levels, interpolated along a normal distribution.
 
-        Raises ValueError for a level outside them.
-        """
+        Raises ValueError for a level outside them."""
         bad = [level for level in asked if not self.levels[0] - 1e-9 <= level <= self.levels[-1] + 1e-9]
         if bad or not len(self.levels):
-            raise ValueError(
-                f"quantile {bad[0]:g} lies outside those that are forecast, {self.levels[0]:g} to {self.levels[-1]:g}"
-            )
+            low, high = self.levels[[0, -1]]
+            raise ValueError(f"quantile {bad[0]:g} lies outside those that are forecast, {low:g} to {high:g}")
         known = np.array([NormalDist().inv_cdf(level) for level in self.levels])
         wanted = np.array([NormalDist().inv_cdf(min(max(level, self.levels[0]), self.levels[-1])) for level in asked])
         above = np.clip(np.searchsorted(known, wanted - 1e-12), 1, len(known) - 1)
         share = (wanted - known[above - 1]) / (known[above] - known[above - 1])
         low, high = quantiles[:, above - 1], quantiles[:, above]
-        between = low + share * (high - low)
-        return np.asarray(np.where(share <= 0, low, np.where(share >= 1, high, between)))
+        return np.asarray(np.where(share <= 0, low, np.where(share >= 1, high, low + share * (high - low))))
 
 
 def _around(quantiles: np.ndarray, levels: np.ndarray, point: np.ndarray) -> np.ndarray:
@@ -423,9 +430,8 @@ class _Own(NamedTuple):
             given = sorted(there & (mine | ours))
         else:
             return own
-        raise ValueError(
-            f"columns {', '.join(map(repr, given))} are named in two ways; give unique_id, ds, y, or {', '.join(self.names)}"
-        )
+        which, names = ", ".join(map(repr, given)), ", ".join(self.names)
+        raise ValueError(f"columns {which} are named in two ways; give unique_id, ds, y, or {names}")
 
     def house(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The same rows under unique_id, ds and y."""
@@ -477,8 +483,7 @@ class Model:
 
     `refitted`: the same network trained on all rows, if any; forecasts come from it.  A baseline has no
     graph.  For an ensemble with baselines, the graph forecasts its networks, and `combined` joins them with
-    the baselines.
-    """
+    the baselines."""
 
     def __init__(self, facts: dict[str, Any], graph: Graph | None = None, refitted: Graph | None = None) -> None:
         self.facts, self.graph, self.refitted = facts, graph, refitted
@@ -518,15 +523,13 @@ class Model:
         run = facts.get("trained_on", {}).get("run", {})
         self.log1p = "log1p" in _transforms(facts.get("trained_on", {}).get("job", {}))
         self.gaps = float(run.get("validation", {}).get("max_gap_share", 0))  # share of missing steps that the checks allow
-        data = run.get("data", {})
-        self.data: dict[str, Any] = data
-        self.bounds = Bounds(data.get("lowest"), data.get("highest"), bool(data.get("integer")))
+        self.data: dict[str, Any] = run.get("data", {})
+        self.bounds = Bounds(self.data.get("lowest"), self.data.get("highest"), bool(self.data.get("integer")))
 
     def predict(self, frame: Any, params: Any = None) -> pd.DataFrame:
         """MLflow's entry point: the next horizon of every series, under the frame's own names.
 
-        Logs new series and those a baseline forecasts.  `params`: `levels` and `quantiles`, as in `forecast`.
-        """
+        Logs new series and those a baseline forecasts.  `params`: `levels` and `quantiles`, as in `forecast`."""
         frame = frame.to_pandas() if hasattr(frame, "to_pandas") else frame
         own = self.own if self.own is not None and self.own.names_of({*frame.columns}) else None
         asked = _asked(params)
@@ -559,8 +562,7 @@ class Model:
         A series that the model cannot forecast at any of these cutoffs (too short, or no y in its window) is
         forecast by the first fallback that its history allows, named in `model`; not if `strict`.  A series
         without any y, or that no fallback forecasts, gets no forecast: its name is added to `left_out`, if
-        given.  Raises ValueError naming series and column for anything it cannot use.
-        """
+        given.  Raises ValueError naming series and column for anything it cannot use."""
         if stride < 1:
             raise ValueError(f"stride must be at least 1, not {stride}")
         wanted = self.columns_of(levels, quantiles)
@@ -604,10 +606,8 @@ class Model:
         low, high = self.calibration.levels[[0, -1]]
         for name, level in found.items():
             if self.older and min(abs(level - low), abs(level - high)) > 1e-9:
-                raise ValueError(
-                    f"{name}: this version has the 90 % interval alone: the lagline that registered it made no other"
-                    " quantiles; a version of a new comparison has them"
-                )
+                what = "this version has the 90 % interval alone: the lagline that registered it made no other quantiles"
+                raise ValueError(f"{name}: {what}; a version of a new comparison has them")
             if not low - 1e-9 <= level <= high + 1e-9:
                 most = f"levels up to {100 * min(1 - 2 * low, 2 * high - 1):g}, quantiles from {low:g} to {high:g}"
                 raise ValueError(f"{name}: the quantile {level:g} lies outside those that are forecast: {most}")
@@ -645,8 +645,7 @@ class Model:
             history = _history(rows, own, origin[whole]) if self.combined else None
             given = np.concatenate(parts)
             forecasts[whole], by[whole] = self.points(given, history), 0
-            beside = self.own_quantiles(given)
-            if beside is not None:
+            if (beside := self.own_quantiles(given)) is not None:
                 quantiles = np.full((*forecasts.shape, beside.shape[-1]), np.nan)
                 quantiles[whole] = beside
         return forecasts, by, quantiles
@@ -762,21 +761,17 @@ class Model:
         short = some[rows.last[some] < self.behind]
         if len(short):
             more = f" (and {len(short) - 1} more series)" if len(short) > 1 else ""
-            given = int(rows.last[short[0]]) + 1
-            raise ValueError(
-                f"series {rows.ids[short[0]]!r}{more}: too short a history, {self.behind + 1} rows at {self.span} are needed"
-                f" up to the cutoff and {given} {'is' if given == 1 else 'are'} given"
-            )
+            given, needed = int(rows.last[short[0]]) + 1, f"{self.behind + 1} rows at {self.span} are needed up to the cutoff"
+            given_words = f"{given} {'is' if given == 1 else 'are'} given"
+            raise ValueError(f"series {rows.ids[short[0]]!r}{more}: too short a history, {needed} and {given_words}")
 
     def _refuse_unknown(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> None:
         """Raises ValueError for a cutoff without the following rows of values known ahead."""
         late = np.flatnonzero(origin + self.ahead > rows.end[series])
         if self.future and len(late):
             lacking = int((origin + self.ahead - rows.end[series])[late[0]])
-            raise ValueError(
-                f"series {rows.ids[series[late[0]]]!r}: {', '.join(self.future)} must be given for {self.ahead} rows after"
-                f" a cutoff, and the last {lacking} are missing; add rows with them, y left empty"
-            )
+            what = f"{', '.join(self.future)} must be given for {self.ahead} rows after a cutoff, and the last {lacking} are"
+            raise ValueError(f"series {rows.ids[series[late[0]]]!r}: {what} missing; add rows with them, y left empty")
 
     def _grid(self, rows: _Rows, series: np.ndarray, origin: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The part of the regular grid that windows read, float64 [rows, F], and each origin's row in it."""
@@ -895,8 +890,7 @@ class Model:
 class _Made(NamedTuple):
     """Forecasts: series, cutoff position and model (0: its own, then fallbacks) [B].
 
-    `points` [B, H]; `own` [B, H, Q]: the model's quantiles minus its points; `latest`: trained on all
-    rows."""
+    `points` [B, H]; `own` [B, H, Q]: the model's quantiles minus its points; `latest`: trained on all rows."""
 
     series: np.ndarray
     origin: np.ndarray
@@ -921,7 +915,7 @@ def combine(members: np.ndarray, how: str, counts: Any = 1) -> np.ndarray:
 
 def is_baseline(name: str) -> bool:
     """Whether `baseline` knows a name."""
-    return name in ("last_value", "drift", "seasonal_naive", *_FITS)
+    return name in ("last_value", "drift", "seasonal_naive", *_FITS) or name.startswith(OUTSIDE)
 
 
 def baseline(
@@ -938,8 +932,7 @@ def baseline(
     `y` [rows]: all series end to end, NaN where missing; `start`, `at` [origins]: the first row of the
     origin's series and the row of its cutoff; `ahead` [horizon]: rows after the cutoff.  `arguments`:
     `season`, and the `rows` of history for a fit (models/baselines.py).  `told` receives the number of fits
-    done after each.  Raises ValueError for an unknown name.
-    """
+    done after each.  Raises ValueError for an unknown name."""
     season = arguments["season"]
     newest = np.maximum.accumulate(np.where(np.isnan(y), -1, np.arange(len(y))))
     last = newest[at]
@@ -953,9 +946,9 @@ def baseline(
         return np.asarray(value + slope[:, None] * ((at - last)[:, None] + ahead))
     if name == "seasonal_naive":
         return seasonal(y, at[:, None] + ahead - -(-ahead // season) * season, start[:, None], season)
-    fit = _FITS.get(name)
-    if fit is None:
+    if not is_baseline(name):
         raise ValueError(f"unknown baseline {name!r}")
+    fit = _FITS.get(name) or partial(_from_outside, name)
     found, model = np.full((len(at), len(ahead)), np.nan), fit(season)
     for origin, (begin, end) in enumerate(zip(start, at, strict=True)):
         low = max(begin, end + 1 - arguments.get("rows", end + 1))
@@ -992,8 +985,7 @@ def _history(rows: _Rows, series: np.ndarray, origin: np.ndarray) -> History:
 def seasonal(y: np.ndarray, source: np.ndarray, start: np.ndarray, season: int) -> np.ndarray:
     """The newest observed value a whole number of seasons (or 0) before each row of `source`, else NaN.
 
-    `y` [rows]: all series end to end, NaN where missing; `start`: the first row of each source's series.
-    """
+    `y` [rows]: all series end to end, NaN where missing; `start`: the first row of each source's series."""
     rows = np.arange(len(y))
     back = np.where(np.isnan(y) & (rows >= season), rows - season, rows)  # the nearest row with a value, in any series
     while not np.array_equal(further := back[back], back):  # each round doubles the distance of a step back
@@ -1006,8 +998,7 @@ def seasonal(y: np.ndarray, source: np.ndarray, start: np.ndarray, season: int) 
 def _naive2(season: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """The M4 competition's benchmark: the last value, seasonally adjusted if the series is seasonal.
 
-    Makridakis et al. 2020, "The M4 Competition"; additive if a value is not positive, which M4 did not
-    have."""
+    Makridakis et al. 2020, "The M4 Competition"; additive if a value is not positive, which M4 did not have."""
 
     def forecast(y: np.ndarray, ahead: np.ndarray) -> np.ndarray:
         if not _is_seasonal(y, season):
@@ -1051,6 +1042,25 @@ def _statsforecast(name: str, season: int) -> Callable[[np.ndarray, np.ndarray],
         except Exception:  # too short, for example: the library has no exception type for it
             return np.full(len(ahead), np.nan)
         return np.where(np.isfinite(mean), mean, np.nan)
+
+    return forecast
+
+
+def _from_outside(name: str, season: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """A baseline from outside lagline; NaN where it returns None.  Raises ValueError for anything but finite numbers."""
+    called = name.removeprefix(OUTSIDE)
+    if name not in TAKEN_IN:
+        raise ValueError(f"{called} is code from outside lagline, and nobody here has named it")
+
+    def forecast(y: np.ndarray, ahead: np.ndarray) -> np.ndarray:
+        try:
+            given = TAKEN_IN[name](y.copy(), int(ahead[-1]), season)
+            made = np.full(ahead[-1], np.nan) if given is None else np.asarray(given, np.float64)
+        except Exception as error:
+            raise ValueError(f"{called} raised {type(error).__name__}: {error}") from error
+        if made.shape != (ahead[-1],) or (given is not None and not np.isfinite(made).all()):
+            raise ValueError(f"{called} must return {ahead[-1]} finite numbers, or None; it returned {given!r:.200}")
+        return np.asarray(made[ahead - 1])
 
     return forecast
 
@@ -1277,8 +1287,7 @@ def _found(clock: np.ndarray, zone: str | None, second: bool) -> np.ndarray:
 def _localized(clock: np.ndarray, ids: np.ndarray, zone: str) -> np.ndarray:
     """Local times as instants; row order tells which of a repeated hour is meant.
 
-    Raises ValueError for a skipped or ambiguous time.
-    """
+    Raises ValueError for a skipped or ambiguous time."""
     one, two = (_found(clock, zone, second) for second in (False, True))
 
     def refuse(row: int, what: str) -> None:
@@ -1357,15 +1366,10 @@ def _carry_forward(values: np.ndarray, start: np.ndarray, limit: int) -> None:
 
 
 def _calendar(times: np.ndarray, name: str, grid: _Grid) -> tuple[np.ndarray, ...]:
-    """The channels of a calendar feature: its waves, or 1 on a holiday of the zone's calendar, else 0."""
-    if name != HOLIDAY:
-        return _waves(times, name)
-    days = (times if grid.by_day else _clock(times, grid.zone)) // DAY
-    return (np.isin(days, grid.holidays.astype(np.int64)).astype(np.float64),)
-
-
-def _waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine of the hour (with minutes), weekday (Monday 0), day or month, from 0."""
+    """Sine and cosine of the hour (with minutes), weekday (Monday 0), day or month, from 0; 1 on a holiday, else 0."""
+    if name == HOLIDAY:
+        today = (times if grid.by_day else _clock(times, grid.zone)) // DAY
+        return (np.isin(today, grid.holidays.astype(np.int64)).astype(np.float64),)
     ds = pd.DatetimeIndex(times.astype("datetime64[us]"))
     days = {"weekday": ds.day_of_week, "monthday": ds.day - 1, "yearday": ds.day_of_year - 1, "month": ds.month - 1}
     value = (days[name] if name in days else ds.hour + ds.minute / 60).to_numpy(np.float64)
@@ -1444,16 +1448,17 @@ def moment_of(start: str | int | datetime, grid: _Grid) -> int:
 
 def _asked(params: Any) -> dict[str, Sequence[float]]:
     """The `levels` and `quantiles` of a request.  Raises ValueError for anything else."""
+    numbers = (int, float, np.integer, np.floating)
     if not isinstance(params, dict | None) or {*(params or ())} - {"levels", "quantiles"}:
         raise ValueError('params: an object with "levels", "quantiles" or both, such as {"levels": [80, 95]}')
     for name, given in (params or {}).items():
-        if not isinstance(given, list | tuple | np.ndarray) or len(given) > MOST_ASKED or not all(map(_is_number, given)):
+        if (
+            not isinstance(given, list | tuple | np.ndarray)
+            or len(given) > MOST_ASKED
+            or not all(isinstance(one, numbers) and not isinstance(one, bool) and -1e9 < one < 1e9 for one in given)
+        ):
             raise ValueError(f"params: {name} is a list of at most {MOST_ASKED} numbers")
     return {name: [float(one) for one in given] for name, given in (params or {}).items()}
-
-
-def _is_number(one: Any) -> bool:
-    return isinstance(one, int | float | np.integer | np.floating) and not isinstance(one, bool) and bool(-1e9 < one < 1e9)
 
 
 class TooLarge(ValueError):
@@ -1463,9 +1468,8 @@ class TooLarge(ValueError):
 def _read_requests(model: Model) -> None:
     """Reads requests instead of MLflow's server, in a process MLflow started to serve; else does nothing.
 
-    MLflow accepts requests of any size, fails on deeply nested JSON, and has no column type for both the times
-    and whole numbers of a CSV and those of a data frame; a model cannot say elsewhere what it accepts.
-    """
+    MLflow accepts requests of any size, fails on deeply nested JSON, and has no column type for both the
+    times and whole numbers of a CSV and those of a data frame; a model cannot say elsewhere what it accepts."""
     server: Any = sys.modules.get("mlflow.pyfunc.scoring_server")
     if not os.environ.get(SERVES) or server is None:
         return
@@ -1504,10 +1508,8 @@ def _answer(model: Model, body: bytes, kind: str | None, most_bytes: int, most_r
             raise TooLarge(f"a request has at most {most_bytes:,} bytes (LAGLINE_SERVE_MAX_BYTES); send fewer rows or series")
         records = _records(model.predict(*_frame_of(body, kind, model, most_rows)))
         return 200, json.dumps({"predictions": records}, allow_nan=False, default=lambda time: time.isoformat())
-    except (_OtherKind, TooLarge) as error:
-        return 413 if isinstance(error, TooLarge) else 415, _refusal(str(error))
     except (ValueError, OverflowError) as error:
-        return 400, _refusal(str(error))
+        return 413 if isinstance(error, TooLarge) else 415 if isinstance(error, _OtherKind) else 400, _refusal(str(error))
     except Exception as error:
         logging.getLogger(__name__).exception("a request could not be answered")
         return 400, _refusal(f"the request cannot be used ({type(error).__name__})")
@@ -1531,8 +1533,7 @@ class _OtherKind(ValueError):
 def _frame_of(body: bytes, kind: str | None, model: Model, most_rows: int) -> tuple[pd.DataFrame, Any]:
     """The long frame in a request, with only the columns that the model reads, and a JSON request's params.
 
-    Raises ValueError for what it cannot use.
-    """
+    Raises ValueError for what it cannot use."""
     name, _, more = (kind or "").lower().replace(" ", "").partition(";")
     if name not in ("text/csv", "application/json") or more not in ("", "charset=utf-8"):
         raise _OtherKind("send text/csv or application/json, in UTF-8, as the Content-Type")
@@ -1601,8 +1602,7 @@ def _json_object(text: str) -> dict[str, Any]:
     forms = [form for form in JSON_FORMS if form in given] if isinstance(given, dict) else []
     if len(forms) != 1:
         raise ValueError(f"the body is a JSON object with one of {', '.join(JSON_FORMS)}")
-    found: dict[str, Any] = given
-    return found
+    return dict(given)
 
 
 def _json_columns(given: dict[str, Any], wanted: list[str], most_rows: int) -> dict[str, Any]:
@@ -1645,6 +1645,5 @@ def _places(names: list[Any], wanted: list[str]) -> dict[str, int]:
 
 def _refuse_many(rows: int, most: int) -> None:
     if rows > most:
-        raise TooLarge(
-            f"a request has at most {most:,} rows (LAGLINE_SERVE_MAX_ROWS); send fewer series, or only the newest rows"
-        )
+        what = f"a request has at most {most:,} rows (LAGLINE_SERVE_MAX_ROWS)"
+        raise TooLarge(f"{what}; send fewer series, or only the newest rows")

@@ -4,13 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
 from params.section import MOST_SECONDS, Positive, Section, Share, as_tuple
 
 Naive = Literal["last_value", "drift", "seasonal_naive"]
 Baseline = Literal[Naive, "naive2", "theta", "auto_ets"]
 BASELINES = get_args(Baseline)
+OwnBaseline = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]  # of `baselines` in the run file
 Measure = Literal["mae", "mase", "owa", "rmsse", "mae_scaled", "mse_scaled"]
 LEVELS = (80, 90, 95)  # percent
 # as tasks/calibrate/methods.py names them
@@ -21,15 +22,15 @@ Percent = Annotated[int, Field(ge=1, le=99)]
 class EvaluationParams(Section):
     """Rolling origins and baselines.
 
-    `season`: of the baselines and MASE.  `baseline_origins`: how many origins theta and auto_ets are fitted
-    on (auto: by counts alone, docs/comparison.md).  `save_forecasts`: to MLflow, not only to
+    `season`: of the baselines and MASE.  `baseline_origins`: how many origins theta, auto_ets and those
+    from outside are fitted on (auto: by counts alone, docs/comparison.md).  `save_forecasts`: to MLflow, not only to
     LAGLINE_HOME.  `refit`: after how many test origins every model is retrained.  `levels`: of the intervals,
     in percent.  `intervals`: how they are calibrated (auto: best for each model).  `scaled`: also errors in
     units of each series' training standard deviation.  `choose_by`: the measure that ranks on validation.
     """
 
     stride: Positive  # rows from one scored origin to the next
-    baselines: Annotated[tuple[Baseline, ...], BeforeValidator(as_tuple)]  # forecasts to beat
+    baselines: Annotated[tuple[OwnBaseline, ...], BeforeValidator(as_tuple)]  # forecasts to beat
     season: Annotated[int, Field(ge=1, le=10**6)]  # rows of one season, of the baselines and MASE
     baseline_origins: Positive | Literal["auto"] = "auto"
     save_forecasts: bool

@@ -16,14 +16,14 @@ from params.errors import UserError, clipped
 from params.evaluation import BASELINES
 from params.schema import RENAMED, RunParams, VariantParams
 from params.search import SECTIONS, Dimension, Value, check_keys, tuned
-from params.section import NAME, owner
+from params.section import KEYS, NAME, owner
 from params.shown import masked
 from params.strict_yaml import MOST_DEPTH, MOST_KEY, Lines, parse_yaml, read_yaml
 
 PARAMS = Path(__file__).resolve().parent
 ENSEMBLE = "ensemble"  # the family of a variant that combines others
 GREEDY = "greedy"  # in place of an ensemble's members: all of the run's, with learnt weights
-TAKEN = ("unique_id", "ds", "cutoff", "step", "y", *BASELINES)  # columns of a forecast frame
+TAKEN = (*KEYS, *BASELINES)  # columns of a forecast frame
 
 SAID = {  # pydantic's messages speak of Python types; these of a run file
     "tuple_type": "write a list, such as [a, b]",
@@ -289,18 +289,19 @@ class _Layers:
             return self._greedy_members(variant)
         if not isinstance(names, list) or not names or len({str(name) for name in names}) < len(names):
             raise UserError(f"{where}: ensemble: write what it combines, each once, such as [gru, nlinear, theta]")
+        baselines = (*BASELINES, *self.run().baselines)
         for name in names:
-            if name in BASELINES:
+            if name in baselines:
                 continue
             if name not in self.known:
-                raise UserError(f"{where}: ensemble: unknown variant {name!r}{_suggest(str(name), [*self.known, *BASELINES])}")
+                raise UserError(f"{where}: ensemble: unknown variant {name!r}{_suggest(str(name), [*self.known, *baselines])}")
             if name == variant or "ensemble" in self.own(name)[0]:
                 raise UserError(f"{where}: ensemble: {name!r} is an ensemble itself; name what it combines")
-        if {*names} <= {*BASELINES}:
+        if {*names} <= {*baselines}:
             raise UserError(
                 f"{where}: ensemble: all of {', '.join(names)} are baselines; name a variant beside them, such as nlinear"
             )
-        return tuple(self._baseline(name) if name in BASELINES else self.variant(name) for name in names)
+        return tuple(self._baseline(name) if name in baselines else self.variant(name) for name in names)
 
     def _greedy_members(self, variant: str) -> tuple[VariantParams, ...]:
         """The members of a greedy ensemble: the run's variants except ensembles, then its baselines."""
@@ -317,8 +318,10 @@ class _Layers:
 
     def _baseline(self, name: str) -> VariantParams:
         """A baseline as a member of an ensemble: it takes its season from the run and has no arguments."""
-        about = "a baseline, which learns nothing"
-        return VariantParams(variant=name, family=name, about=about, network={}, shared=frozenset(), run=self.run())
+        about, run = "a baseline, which learns nothing", self.run()
+        return VariantParams(
+            variant=name, family=run.baseline_family(name), about=about, network={}, shared=frozenset(), run=run
+        )
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,16 @@ from pydantic import (
 
 from models.data.window import AHEAD, HOLIDAY, FeatureWindow, WindowParams, calendar_channels
 from params.data import DataParams
-from params.evaluation import EvaluationParams, PromotionParams
+from params.evaluation import BASELINES, EvaluationParams, OwnBaseline, PromotionParams
 from params.resources import ResourceParams
 from params.search import Dimension
 from params.section import (
     DURATION,
+    KEYS,
     MOST,
     MOST_FOLDS,
     MOST_SECONDS,
+    OUTSIDE,
     RESERVED,
     SECONDS,
     Border,
@@ -285,11 +287,16 @@ class RunParams(Section):
     families: dict[Name, Target] = Field(default_factory=dict)  # networks of your own: name: module:Class
     metrics: dict[Name, Target] = Field(default_factory=dict)  # measures of your own, shown: name: module:function
     losses: dict[Name, Target] = Field(default_factory=dict)  # losses of your own, for training.loss: name: module:function
+    baselines: dict[OwnBaseline, Target] = Field(default_factory=dict)  # baselines of your own: name: module:function
 
     @property
     def quantile_levels(self) -> tuple[float, ...]:
         """The levels at which every model's distribution is calibrated: those of its networks, if any."""
         return self.training.quantiles or QUANTILES
+
+    def baseline_family(self, name: str) -> str:
+        """The family of a baseline of this run: its name, or what its code from outside is called."""
+        return f"{OUTSIDE}{self.baselines[name]}" if name in self.baselines else name
 
     @classmethod
     def stored(cls, raw: Mapping[str, Any]) -> Self:
@@ -301,6 +308,11 @@ class RunParams(Section):
     def _fits_together(self) -> Self:
         if len(set(self.variants)) < len(self.variants):
             raise ValueError("variants: a variant is named twice")
+        if unknown := next((name for name in self.evaluation.baselines if name not in (*BASELINES, *self.baselines)), None):
+            known_baselines = ", ".join((*BASELINES, *self.baselines))
+            raise ValueError(f"evaluation.baselines: {unknown!r} is not one of {known_baselines}")
+        if taken := {*BASELINES, *self.variants, *KEYS} & {*self.baselines}:
+            raise ValueError(f"baselines: {', '.join(sorted(taken))} is the name of something else: use another one")
         if taken := {*LOSSES} & {*self.losses}:
             raise ValueError(f"losses: {', '.join(sorted(taken))} is a loss of lagline itself: use another name")
         if self.training.loss not in (known := (*LOSSES, *self.losses)):

@@ -13,6 +13,7 @@ MOST_ROWS = 10**9  # for any count
 MOST_STEP = 10**15  # an integer time step: a day in nanoseconds is a tenth of it
 MOST_FOLDS = 20  # validation ranges, one before another
 YEARS = 1_000  # longest duration
+KEYS = ("unique_id", "ds", "cutoff", "step", "y")  # columns of a forecast frame besides the models
 RESERVED = ("unique_id", "ds")  # not for covariates: the keys of every long frame and of served forecasts
 LEDGER, REALISED = ".promotions", ".realised"  # suffixes of the experiments kept next to a run file's own
 DURATION = re.compile(r"^[1-9]\d*(s|m|h|d|bd|w|mo|q|y)$", re.ASCII)
@@ -36,6 +37,7 @@ NonNegative = Annotated[int, Field(ge=0, le=MOST_ROWS)]
 Threads = Annotated[int, Field(ge=1, le=1024)]
 Share = Annotated[float, Field(ge=0, le=1)]
 TARGET = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*"  # code from outside: package.module:Name
+OUTSIDE = "baseline:"  # begins the family of a baseline from outside, before its target
 NAME = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 Name = Annotated[str, StringConstraints(pattern=NAME)]
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]

@@ -1,13 +1,19 @@
-"""The verb check-family: whether a network from outside the repository keeps the contract of a family."""
+"""The verbs check-family and check-baseline: whether code from outside the repository keeps the contract of ours."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from params.errors import ChecksFailed, UserError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from models.checks import Check
+
 Code = Annotated[str, typer.Argument(metavar="MODULE:CLASS", help="Such as my_package.nets:MyNet, in this folder.")]
+Function = Annotated[str, typer.Argument(metavar="MODULE:FUNCTION", help="Such as my_forest:forest, in this folder.")]
 Arguments = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="An argument of its constructor; may be repeated: hidden_size=8."),
@@ -26,12 +32,32 @@ def check_family(code: Code, settings: Arguments = None) -> None:
         check_arguments(as_network(take_in(find(code, Path.cwd(), code))), code, network)
     except (OutsideError, ValueError) as error:
         raise UserError(f"{code}: {error}") from error
+    _printed(failures(Subject(code, network)), f"{code} does not keep the contract of a family")
+
+
+def check_baseline(code: Function) -> None:
+    """Check a baseline of your own against the contract of `baselines`; exit status 1 if it does not keep it."""
+    from models.baseline_checks import CHECKS
+    from models.baseline_fit import take_in_baselines
+    from models.checks import tried
+    from models.outside import OutsideError, taken
+    from tasks.train.outside import find
+
+    try:
+        take_in_baselines([find(code, Path.cwd(), code)])
+    except OutsideError as error:
+        raise UserError(f"{code}: {error}") from error
+    _printed(tried(CHECKS, taken(code)), f"{code} does not keep the contract of a baseline")
+
+
+def _printed(found: "Iterable[tuple[Check, str]]", sentence: str) -> None:
+    """A line for each check.  Raises ChecksFailed if one failed."""
     failed = 0
-    for check, wrong in failures(Subject(code, network)):
+    for check, wrong in found:
         failed += bool(wrong)
         print(f"failed  {check.name}  {wrong}; {check.remedy}" if wrong else f"passed  {check.name}  {check.must}", flush=True)
     if failed:
-        raise ChecksFailed(f"{code} does not keep the contract of a family: {failed} of the checks above failed")
+        raise ChecksFailed(f"{sentence}: {failed} of the checks above failed")
 
 
 def _arguments(settings: list[str]) -> dict[str, int | float | str]:

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from flows.runtime.progress import Board
 from params.errors import UserError
+from tasks.registry.admitted import admit
 from tasks.registry.load import opened
 from tasks.registry.versions import needed, parse
 from tasks.serve.forecast import Asked, check_out, counted, forecast, rows_trained_on, write_out
@@ -27,6 +28,7 @@ def show_forecast(home: Path, reference: str, data: str, out: Path, asked: Asked
     with Board() as board, board.stage(f"forecast with {name}@{which}"), connection.answered():
         connection.connect(home)
         with opened(needed(name, which)) as version:
+            admit(version, home)
             forecasts = forecast(version, data, asked)
             returned = in_columns_of(forecasts.given, forecasts.made, out, asked.nixtla)
             write_out(returned.rows, out)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.baselines import BASELINES
+from models.baselines import BASELINES, is_outside
 from models.data.origins import origin_rows
 from models.data.panel import SPLITS, Panel, Split
 from models.data.scaling import Method, Scaling, Transform, fit_scaling
@@ -69,7 +69,7 @@ class Job:
     `split` (a refit on all rows) every row is a training row.  `point`: how it is derived from the quantiles,
     if it is not a network output.  `greedy`: how the members' weights are learnt; `counts`: the weights, once
     known (`resolved`).  `panel`: the panel's folder.  `save_every`: seconds between checkpoints.
-    `resources`: what it needs of a machine.  `outside`: the code of its network, if from outside this repository.
+    `resources`: what it needs of a machine.  `outside`: its code, if from outside this repository.
     """
 
     family: str
@@ -194,7 +194,7 @@ class Job:
 
 def is_baseline(family: str) -> bool:
     """Whether a family is a baseline: no network and no weights."""
-    return family in BASELINES
+    return family in BASELINES or is_outside(family)
 
 
 def is_closed_form(family: str) -> bool:

@@ -76,14 +76,13 @@ def _beside(found: Comparison, job: Job, windows: Windows, some: Windows) -> np.
     """
     from models.baseline_fit import forecast_baseline  # imports pandas: only when needed
 
+    names = [one.training.variant for one in job.baselines]
     compared = pl.read_parquet_schema(found.test.path).keys()
-    stored = _stored(found, list(dict.fromkeys(one.family for one in job.baselines if one.family in compared)), windows, some)
+    stored = _stored(found, list(dict.fromkeys(name for name in names if name in compared)), windows, some)
     origins, ahead = some.origins.numpy(), job.windows.gap + np.arange(1, job.windows.horizon + 1)
     parts = [
-        stored[one.family]
-        if one.family in stored
-        else forecast_baseline(one.family, one.network, windows.panel, origins, ahead)
-        for one in job.baselines
+        stored[name] if name in stored else forecast_baseline(one.family, one.network, windows.panel, origins, ahead)
+        for name, one in zip(names, job.baselines, strict=True)
     ]
     return np.stack(parts, axis=-1)
 

@@ -1,4 +1,4 @@
-"""The origins on which theta and auto_ets are fitted, by counts alone, and what that costs."""
+"""The origins on which theta, auto_ets and those from outside are fitted, by counts alone, and what that costs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.baseline_fit import history_of
-from models.baselines import LONGEST_SEASON, arguments_of
+from models.baseline_fit import history_of, series_at
+from models.baselines import LONGEST_SEASON, arguments_of, is_outside
 from models.data.origins import origin_rows
 from models.data.panel import Data, Panel
 from models.fit.job import Job
@@ -43,6 +43,18 @@ FITTED = {
     "theta": Fitted(LONGEST_SEASON["theta"], ((52, 0.01), (100, 0.016), (168, 0.03), (336, 0.045), (1000, 0.12))),
     "auto_ets": Fitted(LONGEST_SEASON["auto_ets"], ((1, 0.05), (12, 0.6), (24, 0.7), (52, 0.95), (100, 1.3), (168, 3.2))),
 }
+# What a baseline from outside costs is not known, and measuring it would make origins depend on the machine.
+FROM_OUTSIDE = Fitted(10**9, ((10**9, 0.1),))
+
+
+def _limits(family: str) -> Fitted | None:
+    """The cost of a baseline that is fitted; None for any other."""
+    return FROM_OUTSIDE if is_outside(family) else FITTED.get(family)
+
+
+def is_fitted(name: str, run: RunParams) -> bool:
+    """Whether a run's baseline is fitted at each origin, and so perhaps at some only."""
+    return _limits(run.baseline_family(name)) is not None
 
 
 @dataclass(frozen=True)
@@ -50,18 +62,23 @@ class Origins:
     """All series' values, and the positions of origins in them.
 
     `y` [rows], NaN where missing; `start`, `at`, `cutoff` [origins]: the first row of the origin's series,
-    the row of its cutoff, the cutoff as a number.
+    the row of its cutoff, the cutoff as a number.  `panel`: which they are rows of, if any.
     """
 
     y: np.ndarray
     start: np.ndarray
     at: np.ndarray
     cutoff: np.ndarray
+    panel: Panel | None = None
 
     @classmethod
     def of(cls, panel: Panel, origins: np.ndarray) -> "Origins":
         """The origins at some rows of a panel."""
-        return cls(*history_of(panel, origins), panel.times[origins])
+        return cls(*history_of(panel, origins), panel.times[origins], panel)
+
+    def series(self, number: int) -> str:
+        """The name of an origin's series; empty if not known."""
+        return "" if self.panel is None else series_at(self.panel, int(self.at[number]))
 
     def parts(self) -> Iterator[slice]:
         """Slices of the (ascending) origins by whole series, with a limited number of rows each."""
@@ -79,15 +96,15 @@ class Chosen(NamedTuple):
 
 
 def choices(past: Origins, run: RunParams) -> dict[str, Chosen]:
-    """The origins of each baseline of a run: all for naive ones, spread cutoffs for theta and auto_ets."""
+    """The origins of each baseline of a run: all for naive ones, spread cutoffs for those that are fitted."""
     return {name: _chosen(name, past, run) for name in run.evaluation.baselines}
 
 
 def _chosen(name: str, past: Origins, run: RunParams) -> Chosen:
     every, none = np.ones(len(past.at), bool), np.zeros(len(past.at), bool)
-    if name not in FITTED:
+    limits = _limits(run.baseline_family(name))
+    if limits is None:
         return Chosen(every)
-    limits = FITTED[name]
     if run.evaluation.season > limits.longest:
         return Chosen(none, f"left out: it takes a season of {limits.longest} rows at most")
     moment = _groups(past)
@@ -107,11 +124,13 @@ def _chosen(name: str, past: Origins, run: RunParams) -> Chosen:
 def _most_origins(name: str, past: Origins, run: RunParams) -> int:
     """The most origins that a baseline is fitted on: as the run says, or for `auto` by counts alone (series,
     rows, season, horizon)."""
-    evaluation, limits = run.evaluation, FITTED[name]
+    evaluation, family = run.evaluation, run.baseline_family(name)
+    limits = _limits(family)
+    assert limits is not None  # a fitted one has them
     if evaluation.baseline_origins != "auto":
         return evaluation.baseline_origins
     starts, first = np.unique(past.start, return_index=True)
-    kept = arguments_of(name, evaluation.season).rows or past.at.max()
+    kept = arguments_of(family, evaluation.season).rows or past.at.max()
     rows = np.minimum(np.maximum.reduceat(past.at, first) - starts + 1, kept)
     rows = rows + run.windows.gap + run.windows.horizon
     return _allowed(limits.price(evaluation.season) * rows.sum())
@@ -129,8 +148,8 @@ def spread_origins(names: Sequence[str], panel: Panel, origins: np.ndarray, run:
     past = Origins.of(panel, origins)
     moment = _groups(past) if len(origins) else origins
     cutoffs = np.unique(moment)
-    fitted = [name for name in names if name in FITTED and len(origins)]
-    most = [_most_origins(name, past, run) for name in fitted if evaluation.season <= FITTED[name].longest]
+    fitted = [(name, limits) for name in names if (limits := _limits(name)) and len(origins)]
+    most = [_most_origins(name, past, run) for name, limits in fitted if evaluation.season <= limits.longest]
     least = ORIGINS_LEAST if evaluation.baseline_origins == "auto" else 1
     count = max(min(most, default=least), least)
     return origins[np.isin(moment, cutoffs[spread(len(cutoffs), count)])] if fitted else origins
@@ -157,8 +176,8 @@ def _thinned(run: RunParams, data: Data) -> set[str]:
             continue
         past = Origins.of(fold.panel, origins)
         cutoffs = len(np.unique(_groups(past)))
-        for name in _fitted(run):
-            if evaluation.season > FITTED[name].longest or _most_origins(name, past, run) < cutoffs:
+        for name, limits in _fitted(run):
+            if evaluation.season > limits.longest or _most_origins(name, past, run) < cutoffs:
                 thinned.add(name)
     return thinned
 
@@ -169,11 +188,11 @@ def fitted_seconds(run: RunParams, rows: np.ndarray, origins: int) -> list[float
     `rows`: of each series; `origins`: of each in a split.
     """
     evaluation, seconds, ranges = run.evaluation, [], run.split.folds + 1
-    for name in _fitted(run):
-        limits, season = FITTED[name], evaluation.season
+    for name, limits in _fitted(run):
+        season = evaluation.season
         if season > limits.longest:
             continue
-        kept = arguments_of(name, season).rows or rows.max()
+        kept = arguments_of(run.baseline_family(name), season).rows or rows.max()
         all_rows = (np.minimum(rows, kept) + run.windows.gap + run.windows.horizon).sum()
         per_origin = limits.price(season) * float(all_rows) / 1000
         if evaluation.baseline_origins != "auto":
@@ -189,15 +208,15 @@ def member_seconds(job: Job, rows: np.ndarray, origins: int) -> float:
     `rows`: of each series; `origins`: of both splits together.
     """
     ahead = job.windows.gap + job.windows.horizon
-    fitted = [baseline for baseline in job.baselines if baseline.family in FITTED]
-    prices = (FITTED[baseline.family].price(baseline.network["season"]) for baseline in fitted)
-    lengths = (np.minimum(rows, baseline.network["rows"]).mean() + ahead for baseline in fitted)
+    fitted = [(baseline.network, limits) for baseline in job.baselines if (limits := _limits(baseline.family))]
+    prices = (limits.price(network["season"]) for network, limits in fitted)
+    lengths = (np.minimum(rows, network.get("rows", rows.max())).mean() + ahead for network, _ in fitted)
     return float(sum(price * length * origins / 1000 for price, length in zip(prices, lengths, strict=True)))
 
 
-def _fitted(run: RunParams) -> list[str]:
-    """Theta and auto_ets, if the run names them."""
-    return [name for name in run.evaluation.baselines if name in FITTED]
+def _fitted(run: RunParams) -> list[tuple[str, Fitted]]:
+    """The run's baselines that are fitted, with what they cost."""
+    return [(name, limits) for name in run.evaluation.baselines if (limits := _limits(run.baseline_family(name)))]
 
 
 def _groups(past: Origins) -> np.ndarray:

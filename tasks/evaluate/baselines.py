@@ -13,12 +13,15 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from models.baseline_fit import forecast_history
 from models.baselines import arguments_of
 from models.data.panel import Data, Panel
-from models.serving import baseline
+from models.outside import OutsideError
+from models.serving import History
 from models.worker import EVALUATED
+from params.errors import UserError
 from params.schema import RunParams
-from tasks.evaluate.baseline_origins import FITTED, Chosen, Origins, choices
+from tasks.evaluate.baseline_origins import Chosen, Origins, choices, is_fitted
 from tasks.evaluate.bounds import bounds_of, within
 from tasks.evaluate.forecasts import KEYS, origin_frame
 from tasks.evaluate.frames import Targets, targets_of, write_blocks
@@ -95,8 +98,10 @@ class _Work:
 
     @property
     def fits(self) -> int:
-        """The number of Theta and AutoETS fits."""
-        return sum(int(chosen.tried.sum()) for fold in self.chosen for name, chosen in fold.items() if name in FITTED)
+        """The number of fits of baselines that are fitted."""
+        return sum(
+            int(chosen.tried.sum()) for fold in self.chosen for name, chosen in fold.items() if is_fitted(name, self.run)
+        )
 
     def frames(self, count_fit: Callable[[str], None]) -> Iterator[pl.DataFrame]:
         """The forecast frame of each block."""
@@ -124,14 +129,15 @@ class _Work:
     def notes(self) -> dict[str, str]:
         """Notes on baselines that left something out in the last fold."""
         names = self.run.evaluation.baselines
-        return _notes({name: (self.chosen[-1][name], self.sums[-1, place, 2:]) for place, name in enumerate(names)})
+        by_name = {name: (self.chosen[-1][name], self.sums[-1, place, 2:]) for place, name in enumerate(names)}
+        return _notes(by_name, self.run)
 
 
-def _notes(by_name: Mapping[str, tuple[Chosen, np.ndarray]]) -> dict[str, str]:
+def _notes(by_name: Mapping[str, tuple[Chosen, np.ndarray]], run: RunParams) -> dict[str, str]:
     """Notes on baselines that left something out: origins, and series without forecasts."""
     notes = {}
     for name, (chosen, (series, lacking)) in by_name.items():
-        part = f"{lacking:.0f} of {series:.0f} series lack forecasts" if name in FITTED and lacking else ""
+        part = f"{lacking:.0f} of {series:.0f} series lack forecasts" if is_fitted(name, run) and lacking else ""
         notes[name] = "; ".join(filter(None, (chosen.note, part)))
     return {name: note for name, note in notes.items() if note}
 
@@ -180,17 +186,17 @@ def _forecasts(past: Origins, run: RunParams, progress: Progress | None = None) 
 
         columns[name] = _forecast(name, past, run, chosen.tried, count_fit)
         by_name[name] = (chosen, _lacking(columns[name], past.start, chosen.tried))
-    return columns, _notes(by_name)
+    return columns, _notes(by_name, run)
 
 
 def only_naive(run: RunParams) -> RunParams:
     """The same run with only its naive baselines."""
-    return with_baselines(run, tuple(name for name in run.evaluation.baselines if name not in FITTED))
+    return with_baselines(run, tuple(name for name in run.evaluation.baselines if not is_fitted(name, run)))
 
 
 def only_fitted(run: RunParams) -> RunParams:
-    """The same run with only theta and auto_ets, if it names them."""
-    return with_baselines(run, tuple(name for name in run.evaluation.baselines if name in FITTED))
+    """The same run with only theta, auto_ets and baselines from outside, if it names them."""
+    return with_baselines(run, tuple(name for name in run.evaluation.baselines if is_fitted(name, run)))
 
 
 def with_baselines(run: RunParams, names: tuple[str, ...]) -> RunParams:
@@ -227,9 +233,9 @@ def _origins(history: pl.DataFrame, origins: pl.DataFrame, frequency: Frequency)
 
 def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, count_fit: Callable[[str], None]) -> np.ndarray:
     """[origins, horizon] of a baseline at the tried origins, NaN elsewhere."""
-    ahead = run.windows.gap + np.arange(1, run.windows.horizon + 1)
+    ahead, family = run.windows.gap + np.arange(1, run.windows.horizon + 1), run.baseline_family(name)
     arguments, values = (
-        arguments_of(name, run.evaluation.season).to_dict(),
+        arguments_of(family, run.evaluation.season).to_dict(),
         np.full((len(past.at), run.windows.horizon), np.nan),
     )
     for part in past.parts():
@@ -237,9 +243,15 @@ def _forecast(name: str, past: Origins, run: RunParams, tried: np.ndarray, count
         if len(some):
             low, high = past.start[some[0]], past.at[some].max() + 1
             y = np.asarray(past.y[low:high], np.float64)
-            values[some] = baseline(
-                name, arguments, y, past.start[some] - low, past.at[some] - low, ahead, lambda _: count_fit(name)
-            )
+            history = History(y, past.start[some] - low, past.at[some] - low)
+
+            def series(at: int, some: np.ndarray = some) -> str:
+                return past.series(int(some[at]))
+
+            try:
+                values[some] = forecast_history(family, arguments, history, ahead, series, lambda _: count_fit(name))
+            except OutsideError as error:
+                raise UserError(f"baselines.{name}: {error}") from error
     return values
 
 

@@ -22,6 +22,7 @@ from tasks.promote.ledger import Draft
 from tasks.promote.proof import reproduce
 from tasks.promote.reload import reloads
 from tasks.promote.scored import Figures, score, unlike
+from tasks.registry.admitted import admit
 from tasks.registry.load import Version, lost_file, opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, find, needed
 from tasks.train.identity import Fingerprint
@@ -150,6 +151,9 @@ def judge(
     apart = unlike(challenger, champion)
     if apart:
         return (*results, GateResult("champion", False, apart)), None
+    admit(challenger, home, judging=True)
+    if champion is not None:
+        admit(champion, home)
     with deadline(options.minutes or rules.timeout_minutes) as until:
         until.at("origins")
         say("scoring on the same unseen origins ...")

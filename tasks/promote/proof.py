@@ -36,7 +36,7 @@ from tasks.train.revision import named
 
 TOLERANCE = 1e-2  # relative to the forecasts' spread, across kinds of devices; on the same kind nothing may differ
 DECISIVE = ("data", "numbers", "code", "outside")  # if one of them differs, the weights cannot be the same
-OF_FORECASTS = ("data", "numbers")  # the same for a baseline, which other code may reproduce too
+OF_FORECASTS = ("data", "numbers", "outside")  # the same for a baseline, which other code may reproduce too
 FIELDS = (*DECISIVE, "torch", "statsforecast", "device", "python", "lock")  # the others are reported but may not matter
 LONGEST = 200  # characters shown of a value
 WINDOWS = 256  # windows whose forecasts are compared

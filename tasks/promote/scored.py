@@ -96,7 +96,7 @@ def score(
     """The results of all gates that depend on scores on the same unseen origins, and the scores."""
     versions = {OURS: challenger} | ({THEIRS: champion} if champion else {})
     frame, yard = _forecast(versions, home)
-    made, itself = challenger.trained_on, challenger.facts.family == challenger.trained_on.bar
+    made, itself = challenger.trained_on, challenger.facts.is_bar
     parts: tuple[Part, ...] = ()
     results = [
         gates.enough_origins(frame),
@@ -128,7 +128,7 @@ def _forecast(versions: Mapping[str, Version], home: Path) -> tuple[pl.DataFrame
     origins = spread_origins([name for version in versions.values() for name in _baselines(version)], panel, origins, run)
     scale = scale_of(run.evaluation, pasts(panel, split))
     needed = {made.bar: None, made.naive: None, **dict.fromkeys(scale.besides)}
-    itself = [made.bar] if challenger.facts.family == made.bar else []
+    itself = [made.bar] if challenger.facts.is_bar else []
     frame = forecast_frames(panel, origins, versions, run, baselines=[name for name in needed if name not in itself])
     frame = frame.with_columns(pl.col(OURS).alias(name) for name in itself)
     return frame, Yardstick(bar=made.bar, naive=made.naive, scale=scale, fifths=fifths(scale.series))

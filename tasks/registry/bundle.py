@@ -8,6 +8,7 @@ weights.safetensors   all parameters and buffers
 graph.pt2             the same forecaster as an exported graph, on the CPU, for any batch size
 refitted.safetensors, refitted.pt2   the same for the refit on all rows (`training.refit`), which is served
 code/lagline_serving_<hash>.py   a verbatim copy of models/serving.py; two versions never share a module
+outside.zip           the code of its baselines from outside this repository, if any
 card.md, constraints.txt, checks.json   the model card, the lock file, the verdict of the data checks (if any)
 example.json          a long frame of one series, just long enough to forecast from
 manifest.json         sha256 and size of every other file, written last; its own sha256 is the bundle's digest
@@ -35,12 +36,14 @@ from models.exported import export
 from models.fit.checkpoint import write_bytes
 from models.fit.job import is_baseline
 from tasks.files import placed
+from tasks.registry.admitted import ARCHIVE, packed
 from tasks.registry.facts import LAYOUT, BundleFacts
 from tasks.registry.schema import check_told
 
 BATCHES = (1, 2, 7, 256)  # batch sizes at which graph and forecaster are compared
 TOLERANCE, RELATIVE = 1e-4, 1e-5
 SEASONS, LEAST = 3, 10  # seasons in a baseline's example, and at least this many rows
+MORE = 20  # times as many for one from outside, which may need more to forecast
 
 
 def write_bundle(
@@ -66,6 +69,7 @@ def write_bundle(
         **programs,
         f"code/{serving_name()}.py": serving.SOURCE,
         "example.json": json.dumps(example(panel, bundle), allow_nan=False).encode(),
+        **({ARCHIVE: packed(bundle.code)} if bundle.code else {}),
         **(papers or {}),
     }
     for name in ("model.json", "example.json"):  # never write what could not be opened again
@@ -124,7 +128,7 @@ class Example(TypedDict):
 def _rows_shown(bundle: BundleFacts) -> int:
     """The rows up to the cutoff in the example: a whole window, or enough seasons for any baseline."""
     if is_baseline(bundle.family):
-        return max(LEAST, SEASONS * int(bundle.network["season"]))
+        return max(LEAST, SEASONS * int(bundle.network["season"])) * (MORE if bundle.code else 1)
     return bundle.windows.reach + 1
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from importlib.metadata import version as installed
 
-from models.baselines import BASELINES, FITTED_ROWS
+from models.baselines import BASELINES, FITTED_ROWS, OUTSIDE, is_outside
 from models.fit.job import is_baseline
 from models.fit.settings import Training
 from models.memory_card import MemoryCard
@@ -78,7 +78,8 @@ def _folds(scores: Mapping[str, float | None]) -> list[str]:
 
 def kind_of(family: str) -> str:
     """A family with its article, called a network only if it is one; abbreviations as spoken (an lstm)."""
-    what = NO_NETWORKS.get(family) or f"{_plain(family)} network"
+    alone = f"baseline {family.removeprefix(OUTSIDE)}" if is_outside(family) else NO_NETWORKS.get(family)
+    what = alone or f"{_plain(family)} network"
     spelled = not set(what.split()[0].lower()) & set("aeiouy")
     return f"{'An' if what[0].lower() in ('aefhilmnorsx' if spelled else 'aeio') else 'A'} {what}"
 
@@ -92,7 +93,9 @@ def _reads(bundle: BundleFacts) -> str:
     features = ", ".join(f"{name} ({window.lookback} samples)" for name, window in bundle.windows.features.items())
     known = ", ".join((*bundle.windows.calendar, *bundle.windows.future)) or "nothing"
     members = (
-        "; members besides: " + ", ".join(baseline.name for baseline in bundle.combined.baselines) if bundle.combined else ""
+        "; members besides: " + ", ".join(baseline.name.removeprefix(OUTSIDE) for baseline in bundle.combined.baselines)
+        if bundle.combined
+        else ""
     )
     return f"features: {features}; known ahead: {known}{members}"
 

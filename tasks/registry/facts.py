@@ -7,16 +7,18 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from models.baselines import BASELINES
+from models.baselines import OUTSIDE
 from models.data.window import WindowParams
 from models.ensemble import Combine
-from models.fit.job import Job
+from models.fit.job import Job, is_baseline
 from models.forecaster import Level
+from models.outside import Outside
 from models.serving import OLD_INPUTS, Calibration
 from params.schema import RunParams
 from tasks.calibrate.calibrate import Calibrated
 from tasks.registry.schema import check_told
 from tasks.train.identity import Fingerprint
+from tasks.train.outside import outside_of
 
 LAYOUT = 1
 Border = int | Mapping[str, int]  # a time for all series, or one per series
@@ -80,7 +82,8 @@ class TrainedOn(Trained):
     """What a version was trained on and how it was judged: its run's params, scores, first unseen row.
 
     `newest`: the time of the newest row, also as text.  `naive`, `baseline`: the best naive baseline, and the
-    best of all, the bar.  `counts`: each member's weight by its label, if learnt.  Fields with a default are
+    best of all, the bar; `bar_code`: its code, if from outside.  `counts`: each member's weight by its label, if
+    learnt.  Fields with a default are
     missing in some versions; `bar` never is.
     """
 
@@ -91,6 +94,7 @@ class TrainedOn(Trained):
     newest_time: str
     scores: Mapping[str, float | None]
     baseline: str = ""
+    bar_code: tuple[Outside, ...] = ()
     name: str = ""
     label: str = ""
     seed: int = 0
@@ -124,6 +128,7 @@ class TrainedOn(Trained):
             "newest_time": self.newest_time,
         }
         content |= {"counts": dict(self.counts)} if self.counts else {}
+        content |= {"bar_code": [replace(one, root="").to_dict() for one in self.bar_code]} if self.bar_code else {}
         return content | ({"refit": self.refit.to_dict()} if self.refit else {})
 
     @classmethod
@@ -132,6 +137,7 @@ class TrainedOn(Trained):
         refit = Refitted.from_dict(raw["refit"]) if "refit" in raw else None
         parsed = {"job": _job(raw["job"]), "run": RunParams.stored(raw["run"]), "refit": refit, "scores": raw.get("scores", {})}
         parsed["stop_steps"] = tuple(raw.get("stop_steps", ()))
+        parsed["bar_code"] = tuple(replace(Outside(**one), root="") for one in raw.get("bar_code", ()))
         return cls(**_known(cls, raw) | parsed)
 
 
@@ -199,6 +205,17 @@ class BundleFacts:
         """The names of all baselines it forecasts with: itself, fallbacks, members."""
         return baselines_in(self.to_dict())
 
+    @property
+    def code(self) -> tuple[Outside, ...]:
+        """The code of those that are from outside this repository."""
+        code = outside_of(self.trained_on.job) if self.trained_on else ()
+        return tuple(one for one in code if f"{OUTSIDE}{one.target}" in self.needed)
+
+    @property
+    def is_bar(self) -> bool:
+        """Whether it is the very baseline that it is measured against."""
+        return self.trained_on is not None and is_baseline(self.family) and self.variant == self.trained_on.bar
+
     @classmethod
     def read(cls, content: bytes) -> "BundleFacts":
         """Reads a model.json, checked against the schema first.  Raises ValueError naming the invalid key."""
@@ -260,7 +277,7 @@ class BundleFacts:
 def baselines_in(raw: Json) -> frozenset[str]:
     """The names of the baselines that a model.json forecasts with: itself, fallbacks, members."""
     others = (*raw.get("fallbacks", ()), *(raw.get("combined") or {}).get("baselines", ()))
-    return frozenset({raw["family"], *(entry["name"] for entry in others)} & {*BASELINES})
+    return frozenset(filter(is_baseline, (raw["family"], *(entry["name"] for entry in others))))
 
 
 def _told(baseline: Baseline) -> dict[str, object]:

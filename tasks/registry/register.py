@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.baseline_fit import forecasts_hash
-from models.baselines import arguments_of
+from models.baselines import BASELINES, arguments_of
 from models.data.panel import Panel
 from models.ensemble import Model
 from models.fit.job import Job, is_baseline, load_model
@@ -37,6 +37,7 @@ from tasks.train.fits import Fit
 from tasks.train.identity import Provenance, canonical, fingerprint, sha256
 from tasks.train.job import baseline_job
 from tasks.train.kind import Kind
+from tasks.train.outside import code_of
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,8 @@ def _register_baseline(
     """Bundles and registers the best baseline; `like`: a fit's job, for panel, split and windows."""
     name, season = comparison.baseline, run.evaluation.season
     assert like.split is not None  # a judged fit has one
-    job = baseline_job(name, season, like.windows, like.split, run.evaluation.stride, like.panel)
+    family = run.baseline_family(name)
+    job = baseline_job(name, season, like.windows, like.split, run.evaluation.stride, like.panel, family)
     panel, judged = Panel.open(job.panel), Judged.of(comparison, name, about)
     made = _made(job, name, forecasts_hash(job, panel), run, panel, judged)
     bundle_facts = facts_of(job, panel, made, (), comparison.calibrations[name], fallbacks_of(comparison, season, name))
@@ -176,7 +178,9 @@ def tags_of(variant: str, made: TrainedOn) -> tuple[str, dict[str, str]]:
 
 
 def fallbacks_of(comparison: Comparison, season: int, itself: str = "") -> tuple[Fallback, ...]:
-    """The baselines with a validation score, the best of all first, then in board order."""
+    """The baselines of ours with a validation score, the best of all first, then in board order.
+
+    None from outside: a version of a network would need its code."""
     ranked = [row for row in comparison.board.rows if row.kind is Kind.BASELINE and row.finished and row.score is not None]
     ranked.sort(key=lambda row: row.name != comparison.baseline)
     return tuple(
@@ -186,7 +190,7 @@ def fallbacks_of(comparison: Comparison, season: int, itself: str = "") -> tuple
             calibrated=comparison.calibrations[row.name],
         )
         for row in ranked
-        if row.name != itself
+        if row.name != itself and row.name in BASELINES
     )
 
 
@@ -248,6 +252,7 @@ def _made(job: Job, label: str, weights: str, run: RunParams, panel: Panel, judg
         scores=judged.scores,
         naive=judged.naive,
         baseline=judged.baseline,
+        bar_code=code_of(run.baselines.get(judged.baseline, "")),
         checks="passed" if judged.checked else "failed",
         fingerprint=fingerprint(job, panel.digest),
         job=job,

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, StringConstraints, ValidationError, 
 from models.baselines import BASELINES
 from models.fit.job import is_baseline
 from models.serving import OLD_INPUTS
-from params.evaluation import Baseline, Naive
+from params.evaluation import Baseline, Naive, OwnBaseline
 from params.load import ENSEMBLE
 from params.schema import RunParams
 from params.section import Name, Text, zone_name
@@ -30,6 +30,8 @@ from tasks.registry.schema_fit import (
     Int64,
     JobTold,
     Network,
+    OutsideBaseline,
+    OutsideTold,
     Picks,
     Quantiles,
     Rows,
@@ -63,7 +65,7 @@ def _a_date(text: str) -> str:
 class BaselineTold(Exactly):
     """A baseline that a version also forecasts with."""
 
-    name: Baseline
+    name: Baseline | OutsideBaseline
     arguments: ArgumentsTold
 
 
@@ -95,6 +97,7 @@ class CalibrationTold(Exactly):
 class FallbackTold(BaselineTold):
     """What forecasts a series that the version itself cannot; an older one has half widths."""
 
+    name: Baseline
     half_widths: HalfWidths | None = None
     calibration: CalibrationTold | None = None
 
@@ -126,7 +129,8 @@ class TrainedOnTold(Told):
     fingerprint: FingerprintTold | None = None
     unseen_from: Border | None = None
     naive: Naive | None = None
-    baseline: Baseline | Literal[""] = ""
+    baseline: Baseline | OwnBaseline | Literal[""] = ""
+    bar_code: Annotated[list[OutsideTold], Field(max_length=10)] = Field(default_factory=list)
     newest: Int64 | None = None
     newest_time: Word | None = None
     scores: dict[Word, Float | None] = Field(default_factory=dict)

@@ -13,7 +13,7 @@ from models.fit.settings import Measure, Training
 from params.load import ENSEMBLE
 from params.resources import ResourcesKept
 from params.schema import can_be_built
-from params.section import MOST, MOST_FOLDS, MOST_ROWS, TARGET, Name, Share, Text, Threads
+from params.section import MOST, MOST_FOLDS, MOST_ROWS, OUTSIDE, TARGET, Name, Share, Text, Threads
 from tasks.registry.seal import Digest
 
 SIZE = 10**7  # the most samples, steps or units in a network
@@ -34,12 +34,13 @@ Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{7,64}$")]
 Installed = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.+_-]{1,64}$")]  # a package version
 Device = Annotated[str, StringConstraints(pattern=r"^(cpu|mps|cuda)( [ -~]{1,200})?$")]
 Outside = Annotated[str, StringConstraints(pattern=f"^{TARGET}$", max_length=200)]
+OutsideBaseline = Annotated[str, StringConstraints(pattern=f"^{OUTSIDE}{TARGET}$", max_length=250)]
 OwnFile = Annotated[str, StringConstraints(pattern=r"^\w+(/\w+)*\.py$", max_length=500)]  # of code from outside
 File = Annotated[str, StringConstraints(pattern=r"^(flows|tasks|models|params)(/\w[\w.-]*)+$", max_length=500)]
 
 
 def _known(family: str) -> str:
-    if family not in (there := (*FAMILIES, ENSEMBLE, *BASELINES)) and not re.fullmatch(TARGET, family):
+    if family not in (there := (*FAMILIES, ENSEMBLE, *BASELINES)) and not re.fullmatch(f"({OUTSIDE})?{TARGET}", family):
         raise ValueError(f"no family of this lagline; there are: {', '.join(there)}")
     return family
 

@@ -181,10 +181,11 @@ def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
         import mlflow.pyfunc  # noqa: F401
     from mlflow.models import Model
 
-    from tasks.registry.facts import baselines_in  # torch
+    from tasks.registry.facts import BundleFacts  # torch
 
     (code,) = folder.glob("code/*.py")
-    frame = example_frame(folder)
+    frame, bundle = example_frame(folder), BundleFacts.read((folder / "model.json").read_bytes())
+    libraries = {name: number for one in bundle.code for name, number in one.libraries.items()}
     client = connection.client()
     run = client.get_run(run_id)  # otherwise the model would land in the active experiment
     model, sealing = client.create_logged_model(run.info.experiment_id, "model", run_id, params=run.data.params), _Sealing()
@@ -200,15 +201,19 @@ def log_bundle(folder: Path, run_id: str) -> tuple[str, str]:
         code_paths=[str(code)],
         signature=signature(folder, list(frame.columns)),
         input_example=frame,
-        pip_requirements=requirements(baselines_in(json.loads((folder / "model.json").read_text()))),
+        pip_requirements=requirements(bundle.needed, libraries),
     )
     return str(model.model_id), sealing.digest
 
 
-def requirements(baselines: Collection[str]) -> list[str]:
-    """The packages needed by a version that forecasts with some baselines, as pip requirements."""
+def requirements(baselines: Collection[str], libraries: Mapping[str, str]) -> list[str]:
+    """The packages needed by a version that forecasts with some baselines, as pip requirements.
+
+    `libraries`: the versions of those that code from outside imports."""
     more = (STATSFORECAST,) if {*baselines} & {*FITTED_ROWS} else ()
-    return [f"{package}=={installed(package).split('+')[0]}" for package in (*NEEDS, *more)]
+    versions = {name.lower(): number for name, number in libraries.items()}
+    versions |= {package: installed(package) for package in (*NEEDS, *more)}
+    return [f"{package}=={number.split('+')[0]}" for package, number in versions.items()]
 
 
 def example_frame(folder: Path) -> "pd.DataFrame":

@@ -29,6 +29,7 @@ from tasks.grid.frequency import Frequency
 from tasks.lags.past import past_of
 from tasks.load.source import long_frame, open_source
 from tasks.promote.coverage import parts, said
+from tasks.registry.admitted import admit
 from tasks.registry.load import Version, opened
 from tasks.registry.versions import CHAMPION, find
 from tasks.serve.adaptive import STATE, adapted, next_state
@@ -237,6 +238,7 @@ def serve_forecasts(run: RunParams, home: Path, out: Path | None) -> tuple[str |
     if registered is None:
         return None, None
     with opened(registered) as version:
+        admit(version, home)
         made = version.trained_on
         trained_run = made.run.model_copy(update={"data": run.data})
         try:

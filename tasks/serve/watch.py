@@ -16,6 +16,7 @@ from params.schema import RunParams
 from params.shown import visible
 from tasks.grid.frequency import Frequency
 from tasks.load.source import Source, open_source
+from tasks.registry.admitted import admit
 from tasks.registry.load import Version
 from tasks.registry.unseen import panel_of
 from tasks.serve.drift import Drift, above
@@ -89,6 +90,7 @@ def watch(version: Version, run: RunParams, home: Path, data: str | None = None,
     `run`: the version's, with the data of now.  `past`: how its stored forecasts turned out, if known.
     Raises UserError for data that cannot be read, and if those that it was trained on are gone.
     """
+    admit(version, home)
     panel, where = panel_of(version, home), run.data.where if data is None else data
     source = open_source(run.data) if data is None else table_of(version, data)
     try:

@@ -22,7 +22,7 @@ from params.errors import UserError
 from params.load import Plan, place_of
 from params.schema import RunParams, TrainingParams, VariantParams
 from tasks.engine.choice import engine
-from tasks.train.outside import check_outside, key_of, take_in_all
+from tasks.train.outside import check_baselines, check_outside, key_of, take_in_all
 
 
 def own_network(variant: VariantParams) -> dict[str, Any]:
@@ -197,6 +197,7 @@ def check_plan(plan: Plan) -> None:
 
     shelf()
     take_in_all(plan)
+    check_baselines(plan.run)
     device = engine().device()
     for variant in plan.variants.values():
         training = variant.run.training

@@ -149,16 +149,20 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
         "evaluation": run.evaluation.model_dump(mode="json"),
         "judged_by": judging_digest(),
         "name": run.name,
-        **_measures(run),
+        **_named(run),
         **statsforecast(run.evaluation.baselines),
     }
     return sha256(canonical(inputs))
 
 
-def _measures(run: RunParams) -> dict[str, object]:
-    """The code of the measures from outside of a run, if it has any."""
-    found = {name: code.facts() for name, target in run.metrics.items() for code in code_of(target)}
-    return {"metrics": found} if found else {}
+def _named(run: RunParams) -> dict[str, object]:
+    """The code of a run's measures and baselines from outside, if it has any."""
+    sections = {"metrics": run.metrics, "baselines": run.baselines}
+    found = {
+        section: {name: code.facts() for name, target in named.items() for code in code_of(target)}
+        for section, named in sections.items()
+    }
+    return {section: facts for section, facts in found.items() if facts}
 
 
 def fingerprint(job: Job, panel_digest: str) -> Fingerprint:

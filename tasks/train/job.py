@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from models.baselines import arguments_of
+from models.baselines import OUTSIDE, arguments_of
 from models.data.panel import Split
 from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job, Rule, is_baseline, is_closed_form
@@ -108,23 +108,25 @@ def _member_jobs(
     """The jobs of every seed of a member; for a baseline one, with its ensemble's threads."""
     if is_baseline(variant.family):
         evaluation = variant.run.evaluation
-        job = baseline_job(variant.family, evaluation.season, windows, split, evaluation.stride, panel)
+        job = baseline_job(variant.variant, evaluation.season, windows, split, evaluation.stride, panel, family=variant.family)
         return [replace(job, threads=threads)]
     return [make_job(variant, number, panel, windows, split, device) for number in range(seeds_of(variant))]
 
 
-def baseline_job(name: str, season: int, windows: WindowParams, split: Split, stride: int, panel: Path) -> Job:
+def baseline_job(
+    name: str, season: int, windows: WindowParams, split: Split, stride: int, panel: Path, family: str = ""
+) -> Job:
     """A baseline as a job: its family is its name, its network its arguments; training numbers do not matter.
 
-    `windows`: those of the run, of which it reads only the target.
+    `windows`: those of the run, of which it reads only the target.  `family`: of one from outside.
     """
     idle = Training(
         max_epochs=1, patience_epochs=1, batch_size=1, learning_rate=1.0, weight_decay=0.0, clip_norm=1.0, loss="mae",
         variant=name, seed=0,
     )  # fmt: skip
     return Job(
-        family=name,
-        network=arguments_of(name, season).to_dict(),
+        family=family or name,
+        network=arguments_of(family or name, season).to_dict(),
         windows=WindowParams(horizon=windows.horizon, gap=windows.gap, features={"y": FeatureWindow(lookback=1)}),
         split=split,
         scaling=Rule("global", "none"),
@@ -133,6 +135,7 @@ def baseline_job(name: str, season: int, windows: WindowParams, split: Split, st
         threads=1,
         device="cpu",
         panel=panel,
+        outside=code_of(family.removeprefix(OUTSIDE)),
     )
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from models.checks import Subject, failures
+from models.baseline_checks import AT_ONCE as AT_ONCE_BASELINE
+from models.checks import Subject, failures, tried
 from models.families import FAMILIES, family_of
 from models.fit.job import Job
 from models.fit.losses import check_loss
@@ -32,7 +33,7 @@ from tasks.engine.choice import engine
 from tasks.files import ROOT, placed
 from tasks.train.code import Sources, run_by
 
-SECTIONS = ("families", "losses", "metrics")
+SECTIONS = ("families", "losses", "metrics", "baselines")
 AT_ONCE = ("finite", "gradients", "batch", "export")  # what a run asks of a family before it is trained
 OURS = tuple(path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith("."))
 COUNTED = ("torch",)  # other libraries whose version is part of every identity
@@ -73,6 +74,8 @@ def take_in_all(plan: Plan, home: Path | None = None) -> None:
                 check_loss(one.code.target)
             elif one.key.startswith("metrics."):
                 check_metric(one)
+            elif one.key.startswith("baselines."):
+                _take_in_baseline(one)
             else:
                 as_network(imported)
         except OutsideError as error:
@@ -81,6 +84,23 @@ def take_in_all(plan: Plan, home: Path | None = None) -> None:
         (home / "outside").mkdir(exist_ok=True)
         with placed(home / "outside" / f"{plan.run.name}.json") as path:
             path.write_text(json.dumps({"run_file": str(plan.path.resolve())}))
+
+
+def _take_in_baseline(named: Named) -> None:
+    from models.baseline_fit import take_in_baselines  # imports pandas: only when needed
+
+    take_in_baselines([named.code])
+
+
+def check_baselines(run: RunParams) -> None:
+    """Raises UserError if one of a run's baselines from outside would fail only after fits were trained."""
+    for name, target in run.baselines.items():
+        for check, wrong in tried(AT_ONCE_BASELINE, taken(target)):
+            if wrong:
+                raise UserError(
+                    f"baselines.{name} fails the check {check.name}: {wrong}; {check.remedy} "
+                    f"(all checks: python -m flows check-baseline {target})"
+                )
 
 
 def key_of(variant: VariantParams) -> str:
@@ -188,11 +208,16 @@ def located(job: Job, name: str, home: Path) -> Job:
     Nothing is imported.  Raises UserError if no run file here names it.
     """
     wanted = outside_of(job)
-    if not wanted:
-        return job
+    return _with_code(job, {one.target: one for one in code_here(wanted, name, home)}) if wanted else job
+
+
+def code_here(wanted: Iterable[Outside], name: str, home: Path) -> tuple[Outside, ...]:
+    """Some code of a version as the local run file of its name has it, found and hashed but not imported.
+
+    Raises UserError if no run file here names it."""
     run_file = _run_file(name, home)
     targets = _targets(run_file) if run_file is not None else {}
-    here = {}
+    here = dict[str, Outside]()
     for one in wanted:
         if run_file is None or one.target not in targets:
             where = f"{run_file} does not name it" if run_file else f"no run file of {name} was compared in {home}"
@@ -201,7 +226,7 @@ def located(job: Job, name: str, home: Path) -> Job:
                 "names it; compare with that file first"
             )
         here[one.target] = find(one.target, run_file.parent, targets[one.target])
-    return _with_code(job, here)
+    return tuple(here.values())
 
 
 def _with_code(job: Job, here: Mapping[str, Outside]) -> Job:
