@@ -5,10 +5,10 @@
     python -m benchmarks.tuning --variant tcn --seeds 3
 
 *Random*: so many trials (20) drawn evenly from what the variant's file searches, by Optuna's RandomSampler, each trained to its
-end by the same fits, one validation range.  *Tune*: `python -m flows tune`, asked to end when the random search has; of its
-trials only those count that ended within that time.  Both run side by side, each on its own half of the cores, so that whatever
-else the machine does slows both.  Each has a state folder of its own under --work, so that neither finds the fits of the other;
-both are kept there, and a finished pair is not run again.  The gain is that of the best trial; over seeds a mean.
+end (8 epochs) by the same fits, one validation range.  *Tune*: `python -m flows tune`, asked to end when the random search has;
+of its trials only those count that ended within that time.  Both run side by side, each on its own half of the cores, so that
+whatever else the machine does slows both.  Each has a state folder of its own under --work, so that neither finds the fits of
+the other; both are kept there, and a finished pair is not run again.  The gain is that of the best trial; over seeds a mean.
 Last line: JSON.
 """
 
@@ -43,6 +43,7 @@ from tasks.tune.store import Store
 SHIPPED = "nyc_departures"
 PANELS = (SHIPPED, "m4_weekly", "etth1")
 TRIALS = 20
+BRIEF = "training.max_epochs=8"  # of either search, as the shipped run has it: else a panel takes hours
 OWN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")  # the state of a benchmark is its own
 
 
@@ -132,7 +133,7 @@ def _side_by_side(params: Path, given: argparse.Namespace, homes: Mapping[str, P
         shutil.rmtree(home, ignore_errors=True)
     out = homes["tune"] / f"{given.variant}_tuned.yaml"
     common = ("--variant", given.variant, "--trials", str(given.trials), "--seed", str(seed))
-    searched = ("--variants", given.variant, "--minutes", str(10**6), "--seed", str(seed), "--out", str(out))
+    searched = ("--variants", given.variant, "--set", BRIEF, "--minutes", str(10**6), "--seed", str(seed), "--out", str(out))
     random_cores, tune_cores = _halves()
     with _started(homes["tune"], "-m", "flows", "tune", str(params), *searched, cores=tune_cores) as tune:
         try:
@@ -174,7 +175,7 @@ def _random(params: Path, variant: str, trials: int, seed: int) -> None:
     def never(max_epochs: int, column: str, others: Sequence[Mapping[int, float]]) -> Halving:
         return Halving(column, {})
 
-    plan = load_plan(params, [f"variants=[{variant}]"])
+    plan = load_plan(params, [f"variants=[{variant}]", BRIEF])
     with patch("flows.tune.draw", drawn), patch("flows.tune.Halving.of", never):
         home = prepare()
         tune.search(home, plan, True, None, trials, seed, home / f"{variant}_tuned.yaml")
