@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from collections.abc import Mapping
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from models.outside import Outside, OutsideError
 from params.errors import UserError
@@ -12,6 +12,7 @@ from tasks.registry.load import Version
 from tasks.train.outside import code_here
 
 ARCHIVE = "outside.zip"  # in a bundle, for processes without a run file; `models/serving.py` imports from it
+DAY_0 = (1980, 1, 1, 0, 0, 0)  # the same bytes whenever it is written
 
 
 def admit(version: Version, home: Path, judging: bool = False) -> None:
@@ -52,7 +53,7 @@ def _packed(version: Version) -> dict[str, str]:
     """The sha256 of each file in a version's archive."""
     try:
         with zipfile.ZipFile(version.folder / ARCHIVE) as archive:
-            return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist()}
+            return {name: hashlib.sha256(archive.read(name)).hexdigest() for name in archive.namelist() if name[-1:] != "/"}
     except (OSError, zipfile.BadZipFile) as error:
         raise UserError(f"{version} is damaged and is not used: {ARCHIVE}: {error}") from None
 
@@ -62,9 +63,11 @@ def packed(code: tuple[Outside, ...]) -> bytes:
     files = {file: (Path(one.root) / file, digest) for one in code for file, digest in one.files.items()}
     made = BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
+        for folder in sorted({f"{above}/" for file in files for above in PurePosixPath(file).parents[:-1]}):
+            archive.writestr(zipfile.ZipInfo(folder, DAY_0), b"")  # a package without __init__.py is found by it
         for file, (path, digest) in sorted(files.items()):
             content = path.read_bytes()
             if hashlib.sha256(content).hexdigest() != digest:
                 raise UserError(f"{path} has changed since this command began: start it again")
-            archive.writestr(zipfile.ZipInfo(file, (1980, 1, 1, 0, 0, 0)), content)
+            archive.writestr(zipfile.ZipInfo(file, DAY_0), content)
     return made.getvalue()

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from flows.verbs.family import check_family
+from flows.verbs.family import check_baseline, check_family
+from models.baseline_checks import CHECKS
 from params.errors import ChecksFailed, UserError
 
 NETS = """
@@ -20,6 +21,14 @@ class Line(nn.Module):
 
     def forward(self, x):
         return self.line(x.flatten(1)) * self.scale
+
+
+def level(history, steps, season):
+    return [float(history[-1])] * steps
+
+
+def noisy(history, steps, season):
+    return torch.randn(steps)
 
 
 class Noisy(Line):
@@ -65,3 +74,16 @@ def test_what_is_no_network_is_one_error(code: str, settings: list[str], told: s
     with pytest.raises(UserError) as error:
         check_family(code, settings)
     assert told in str(error.value)
+
+
+def test_a_baseline_is_checked_likewise(capsys: pytest.CaptureFixture[str]) -> None:
+    check_baseline("checked_nets:level")
+    lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines] == [["passed", check.name] for check in CHECKS]
+    with pytest.raises(ChecksFailed, match="checked_nets:noisy does not keep the contract of a baseline: 1 of the checks"):
+        check_baseline("checked_nets:noisy")
+    assert (
+        "failed  repeatable  it returns other numbers for the same history when it is called again" in capsys.readouterr().out
+    )
+    with pytest.raises(UserError, match="checked_nets:Line is no function of history, steps and season"):
+        check_baseline("checked_nets:Line")
