@@ -154,6 +154,8 @@ class TrainedOnTold(Told):
             raise ValueError("job.split: what is judged was trained on a split")
         if self.run and self.naive and self.naive not in self.run["evaluation"]["baselines"]:
             raise ValueError("naive: it is none of the run's baselines")
+        if self.run and self.baseline and self.baseline not in (*BASELINES, *self.run.get("baselines", {})):
+            raise ValueError("baseline: it is none of ours, and none that the run names")
         return self
 
 
