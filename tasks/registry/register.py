@@ -37,7 +37,7 @@ from tasks.train.fits import Fit
 from tasks.train.identity import Provenance, canonical, fingerprint, sha256
 from tasks.train.job import baseline_job
 from tasks.train.kind import Kind
-from tasks.train.outside import code_of
+from tasks.train.outside import code_of, outside_of
 
 
 @dataclass(frozen=True)
@@ -168,13 +168,17 @@ def _register_baseline(
 
 
 def tags_of(variant: str, made: TrainedOn) -> tuple[str, dict[str, str]]:
-    """A version's identity and its descriptive tags."""
+    """A version's identity and its descriptive tags.
+
+    The code of a bar from outside is part of it: a version says by what it was measured."""
     fit = made.fingerprint["identity"]
     seed = {} if is_baseline(made.job.family) else {"seed": str(made.seed)}
     tags = {"variant": variant, **seed, "val_mae": f"{made.scores['val_mae']:.6g}"}
-    if made.refit is None:
+    more = [one.facts() for one in made.bar_code if one.target not in {own.target for own in outside_of(made.job)}]
+    if made.refit is None and not more:
         return fit, tags
-    return sha256(canonical([fit, made.refit.identity])), tags | {"fit": fit, "refit": made.refit.identity}
+    refit = {} if made.refit is None else {"refit": made.refit.identity}
+    return sha256(canonical([fit, *refit.values(), *more])), tags | {"fit": fit, **refit}
 
 
 def fallbacks_of(comparison: Comparison, season: int, itself: str = "") -> tuple[Fallback, ...]:

@@ -17,7 +17,7 @@ from tasks.registry.admitted import ARCHIVE, admit
 from tasks.registry.bundle import write_bundle
 from tasks.registry.facts import BundleFacts
 from tasks.registry.load import Version
-from tasks.registry.register import facts_of
+from tasks.registry.register import facts_of, tags_of
 from tasks.registry.unseen import forecasts
 from tasks.train.identity import fingerprint
 from tasks.train.job import baseline_job
@@ -89,6 +89,8 @@ def test_what_a_network_is_measured_against_is_needed_to_judge_it_alone(house: A
     assert serving.TAKEN_IN == {}
     admit(network, home, judging=True)
     assert [*serving.TAKEN_IN] == [f"{serving.OUTSIDE}{code.target}"]
+    (fit, _), (identity, tags) = (tags_of("gru", replace(made, scores={"val_mae": 1.0}, bar_code=bar)) for bar in ((), (code,)))
+    assert identity != fit == tags["fit"]  # measured by other code it is another version
     other = replace(made, bar_code=(Outside(target=code.target, files={next(iter(code.files)): "0" * 64}),))
     with pytest.raises(UserError, match="is not as recorded"):
         admit(replace(network, facts=replace(network.facts, trained_on=other)), home, judging=True)
