@@ -1,7 +1,6 @@
 """The command line, as a person runs it or in less time, a prepared state folder, and Prefect's database without Prefect."""
 
 import fcntl
-import json
 import os
 import shutil
 import sqlite3
@@ -9,22 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from threading import Timer
 from typing import Any
 
 import pytest
 
 from flows.runtime.server import start_prefect
 from flows.runtime.state import prefect_home, set_environment
+from tests.flows.copied import Done, environment, kept_warm
 
 ROOT = Path(__file__).resolve().parents[2]
-Done = subprocess.CompletedProcess[str]
-
-
-def environment(home: Path | None) -> dict[str, str]:
-    """Ours, with a state folder of the test's own and a terminal of 120 columns."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}  # mlflow sets its own in tests
-    return ours | ({"LAGLINE_HOME": str(home)} if home else {}) | {"PYTHONPATH": str(ROOT), "COLUMNS": "120"}
 
 
 @pytest.fixture(scope="session")
@@ -101,29 +93,8 @@ def prefect_api(new_home: Callable[[Path], Path], tmp_path_factory: pytest.TempP
 @pytest.fixture(scope="session")
 def warm(prefect_api: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Done]]:
     """`flows` in less time: a process that is forked and not started, and a Prefect server that runs already."""
-    folder = tmp_path_factory.mktemp("warm")
-    output = [str(folder / "stdout"), str(folder / "stderr")]
-    command = [sys.executable, "-W", "ignore", str(Path(__file__).with_name("warm.py"))]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment(None), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as server:
-        assert server.stdin is not None and server.stdout is not None
-        asked, answers = server.stdin, server.stdout
-
-        def run(*arguments: str, home: Path | None = None, cwd: Path = ROOT, **variables: str) -> Done:
-            settings = environment(home) | prefect_api | variables
-            request = {"arguments": arguments, "cwd": str(cwd), "environment": settings, "output": output}
-            limit = Timer(300, server.kill)
-            limit.start()
-            try:
-                print(json.dumps(request), file=asked, flush=True)
-                status = int(answers.readline())
-            finally:
-                limit.cancel()
-            return subprocess.CompletedProcess(arguments, status, *(Path(path).read_text() for path in output))
-
+    with kept_warm(ROOT, tmp_path_factory.mktemp("warm"), prefect_api) as run:
         yield run
-        asked.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ from random import Random
 
 import pytest
 
+from tests.flows.copied import kept_warm
+
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("variants=[ridge]", "evaluation.baselines=[last_value, seasonal_naive]")
 pytestmark = pytest.mark.slow
@@ -33,14 +35,25 @@ def daily_sales(path: Path) -> None:
     path.write_text("\n".join(["shop,date,sales", *rows]) + "\n", encoding="utf-8")
 
 
-def test_init_compare_promote_and_what_a_changed_file_asks_for(flows, prefect_api, home, tmp_path) -> None:
-    clone = a_clone(tmp_path / "clone")
-    daily_sales(clone / "sales.csv")
-    changed = clone / "tasks" / "compare" / "board.py"
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A checkout with a table of one's own and a change that is not committed."""
+    folder = a_clone(tmp_path / "clone")
+    daily_sales(folder / "sales.csv")
+    changed = folder / "tasks" / "compare" / "board.py"
     changed.write_text(changed.read_text() + "# mine\n")
+    return folder
 
+
+@pytest.fixture
+def warm(clone: Path, prefect_api, tmp_path: Path):
+    with kept_warm(clone, tmp_path, prefect_api) as run:
+        yield run
+
+
+def test_init_compare_promote_and_what_a_changed_file_asks_for(warm, home, clone) -> None:
     def run(*words: str, status: int = 0) -> list[str]:
-        done = flows(*words, home=home, cwd=clone, PYTHONPATH=str(clone), **prefect_api)
+        done = warm(*words, home=home)
         assert done.returncode == status, done.stdout + done.stderr
         return list(done.stdout.splitlines())
 

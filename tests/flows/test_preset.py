@@ -38,8 +38,9 @@ def checkout(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(checkout: Path):
-    return runner(checkout)
+def run(checkout: Path, prefect_api, tmp_path_factory):
+    with runner(checkout, tmp_path_factory.mktemp("warm"), prefect_api) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 import pytest
@@ -13,7 +12,7 @@ SETTINGS = ("name=story", "windows.horizon=12", "windows.stride=6", "evaluation.
 pytestmark = pytest.mark.slow
 
 
-def test_compare_promote_again_refuse_roll_back_and_forecast(flows, warm, refused, home, tmp_path) -> None:
+def test_compare_promote_again_refuse_roll_back_and_forecast(warm, refused, home, tmp_path) -> None:
     rows = pl.read_parquet(ROOT / "data" / "nyc_weather.parquet")
     for name, month in (("early", 10), ("late", 12)):
         rows.filter(pl.col("time_hour") < datetime(2013, month, 1, tzinfo=UTC)).write_parquet(tmp_path / f"{name}.parquet")
@@ -24,13 +23,13 @@ def test_compare_promote_again_refuse_roll_back_and_forecast(flows, warm, refuse
         assert done.returncode == 0, done.stdout + done.stderr
         return str(done.stdout)
 
-    def promote(*more: str, run: Any = warm) -> str:
-        done = run("promote", "story", "--allow-dirty", *more, home=home)
+    def promote(*more: str) -> str:
+        done = warm("promote", "story", "--allow-dirty", *more, home=home)
         assert done.returncode == 0, done.stdout + done.stderr
         return " ".join((done.stdout + done.stderr).split())
 
     assert "Next: python -m flows promote story --dry-run" in compare("early", 1)
-    first = promote(run=flows)
+    first = promote()
     assert "Promoted: story version 1 is champion (entry 1 of the ledger)." in first and "failed" not in first
     assert "bit for bit" in first and "55 origins of 3 series that no version has seen" in first
     compare("late", 8)

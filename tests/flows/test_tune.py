@@ -43,8 +43,9 @@ def checkout(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(checkout: Path):
-    return runner(checkout)
+def run(checkout: Path, prefect_api, tmp_path_factory):
+    with runner(checkout, tmp_path_factory.mktemp("warm"), prefect_api) as run:
+        yield run
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +78,7 @@ def wait_for(home: Path, ended: int) -> None:
     raise TimeoutError(f"no {ended} trials in four minutes")
 
 
-def kill(child: subprocess.Popen[str]) -> None:
+def kill(child: subprocess.Popen[bytes]) -> None:
     """SIGKILL, as the system does it, and to nobody else; what it started ends by itself."""
     below = psutil.Process(child.pid).children(recursive=True)
     os.kill(child.pid, signal.SIGKILL)
