@@ -121,9 +121,11 @@ def time_axis(ax: "Axes", rows: pl.DataFrame, clock: str = "UTC", ticks: int = 9
         whole_ticks(ax)
         ax.ticklabel_format(axis="x", style="plain", useOffset=False)
         return
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.dates import HOURLY, MINUTELY, MONTHLY, AutoDateLocator, ConciseDateFormatter
 
     locator = AutoDateLocator(minticks=min(4, ticks - 2), maxticks=ticks)
+    for unit, whole in ((MONTHLY, 12), (HOURLY, 24), (MINUTELY, 60)):  # three days with few ticks need one a day
+        locator.intervald[unit] = [*locator.intervald[unit], whole]
     ax.xaxis.set_major_locator(locator)
     ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     ax.set_xlabel(f"time ({clock})" if clock else "time")

@@ -1,11 +1,12 @@
 """tasks/report/plots/style.py and training.py: names and numbers stay what they are; the same figure gives the same file."""
 
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from tasks.report.plots.style import ceiling, file_name, label, save
+from tasks.report.plots.style import ceiling, file_name, label, new_figure, png, save, time_axis
 from tasks.report.plots.training import loss_plot
 
 HOSTILE = r"$\frac{1}{0}$ & <b> $x^{" + "\n東京\x00"
@@ -62,3 +63,13 @@ def test_the_losses_of_a_closed_form_go_along_its_penalties(tmp_path: Path) -> N
     assert upper.get_title(loc="right") == "best penalty 1: val_mae 2"
     assert lower.get_xlabel() == "penalty" and lower.get_xscale() == "log"
     save(figure, tmp_path / "losses.png")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("hours", [3, 84, 20_000])
+def test_a_time_axis_has_few_ticks_for_any_span(hours: int) -> None:
+    figure, ax = new_figure(4, 2)
+    times = pl.DataFrame({"ds": [datetime(2013, 12, 1), datetime(2013, 12, 1) + timedelta(hours=hours)]})
+    time_axis(ax, times, ticks=5)
+    ax.plot(times["ds"], [0, 1])
+    assert png(figure, 50) and 2 <= len(ax.get_xticks()) <= 6
