@@ -1,7 +1,7 @@
 """`tune` against a random search of the same ranges in equal time, by the best validation error; never a test.
 
     python -m benchmarks.tuning                   the shipped departures alone
-    python -m benchmarks.tuning --data FOLDER     M4 Weekly and ETTh1 too, as `benchmarks.defaults` thins and `init` writes them
+    python -m benchmarks.tuning --data FOLDER     M1 Monthly and ETTh1 too, thinned to 8,000 rows, as `init` writes them
     python -m benchmarks.tuning --variant tcn --seeds 3
 
 *Random*: so many trials (20) drawn evenly from what the variant's file searches, by Optuna's RandomSampler, each trained to its
@@ -30,7 +30,7 @@ from unittest.mock import patch
 import optuna
 from optuna.samplers import RandomSampler
 
-from benchmarks._panels import found, read
+from benchmarks._panels import found, read, thinned
 from flows.runtime.state import prepare
 from params.load import load_plan, load_run
 from params.search import Value
@@ -41,7 +41,8 @@ from tasks.tune.space import Space
 from tasks.tune.store import Store
 
 SHIPPED = "nyc_departures"
-PANELS = (SHIPPED, "m4_weekly", "etth1")
+PANELS = (SHIPPED, "m1_monthly", "etth1")
+ROWS = 8_000  # of a panel but the shipped one, at most: twenty trials then take minutes
 TRIALS = 20
 BRIEF = "training.max_epochs=8"  # of either search, as the shipped run has it: else a panel takes hours
 OWN = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "PREFECT_API_URL")  # the state of a benchmark is its own
@@ -109,7 +110,7 @@ def _params(panel: str, data: Path | None, work: Path) -> Path | None:
     if not params.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         with placed(table) as partial:
-            read(panel, file).write_parquet(partial)
+            thinned(read(panel, file), ROWS).write_parquet(partial)
         _run(folder / "home", "-m", "flows", "init", str(table), "--out", str(params), cores=set())
     return params
 
