@@ -1057,9 +1057,9 @@ def _from_outside(name: str, season: int) -> Callable[[np.ndarray, np.ndarray], 
             given = TAKEN_IN[name](y.copy(), int(ahead[-1]), season)
             made = np.full(ahead[-1], np.nan) if given is None else np.asarray(given, np.float64)
         except Exception as error:
-            raise ValueError(f"{called} raised {type(error).__name__}: {error}") from error
+            raise ValueError(f"{called}, given {len(y)} values, raised {type(error).__name__}: {error}") from error
         if made.shape != (ahead[-1],) or (given is not None and not np.isfinite(made).all()):
-            raise ValueError(f"{called} must return {ahead[-1]} finite numbers, or None; it returned {given!r:.200}")
+            raise ValueError(f"{called}, given {len(y)} values, must return {ahead[-1]} finite ones or None, not {given!r:.99}")
         return np.asarray(made[ahead - 1])
 
     return forecast

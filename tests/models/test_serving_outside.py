@@ -47,10 +47,10 @@ def test_it_gets_its_series_up_to_the_cutoff_with_gaps_filled() -> None:
 @pytest.mark.parametrize(
     ("returned", "told"),
     [
-        ("np.ones(2)", r"own:f must return 3 finite numbers, or None; it returned array\(\[1., 1.\]\)"),
-        ("np.array([1, np.nan, 3])", "must return 3 finite numbers"),
-        ("'three'", "own:f raised ValueError: could not convert string to float"),
-        ("1 / 0", "own:f raised ZeroDivisionError: division by zero"),
+        ("np.ones(2)", r"own:f, given 4 values, must return 3 finite ones or None, not array\(\[1., 1.\]\)"),
+        ("np.array([1, np.nan, 3])", "must return 3 finite ones"),
+        ("'three'", "own:f, given 4 values, raised ValueError: could not convert string to float"),
+        ("1 / 0", "own:f, given 4 values, raised ZeroDivisionError: division by zero"),
     ],
 )
 def test_what_is_no_forecast_is_refused(returned: str, told: str) -> None:

@@ -79,7 +79,10 @@ def test_it_forecasts_with_the_others_and_is_fitted_at_some_origins(house: Any, 
 @pytest.mark.parametrize(
     ("function", "told"),
     [
-        ("wrong", r"baselines.own: base_\w+:wrong must return 6 finite numbers, or None; it returned .* \(series 'LGA'\)"),
+        (
+            "wrong",
+            r"baselines.own: base_\w+:wrong, given 61 values, must return 6 finite ones or None, not .* \(series 'LGA'\)",
+        ),
         ("restless", r"baselines.own: base_\w+:restless returns other numbers when it is called again \(series 'JFK'\)"),
     ],
 )
