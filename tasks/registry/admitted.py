@@ -1,4 +1,4 @@
-"""Code from outside that a version forecasts with: imported here only as a local run file has it, never from the version."""
+"""Code from outside that a version forecasts with: imported only as a local run file has it, never from the version."""
 
 import hashlib
 import zipfile

@@ -1,4 +1,4 @@
-"""models/serving.py: a baseline from outside, by a function that was taken in or from the archive that a bundle carries."""
+"""models/serving.py: a baseline from outside, taken in from a local file or from the archive in a bundle."""
 
 import hashlib
 import shutil
