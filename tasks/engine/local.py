@@ -123,7 +123,7 @@ class Local:
         arguments = [str(work.folder), "--with-parent", "--code", work.code]
         arguments += ["--members", *map(str, work.members)] if work.members else []
         environment = os.environ | variables(work.job.threads) | {"PYTHONPATH": str(ROOT)}
-        with _started(arguments, environment, locks, forks=work.job.device == "cpu") as child:
+        with started(arguments, environment, locks, forks=work.job.device == "cpu") as child:
             try:
                 return _listen_to(child, listener, stop)
             except BaseException:
@@ -136,10 +136,13 @@ class Local:
 LOCAL: Engine = Local()
 
 
-def _started(
+def started(
     arguments: Sequence[str], environment: Mapping[str, str], locks: tuple[int, ...], forks: bool
 ) -> "subprocess.Popen[str] | Forked":
-    """A running worker: where that works and may be, a fork of one that has imported torch already."""
+    """A running worker (`models/worker.py`) with these arguments; holds `locks` to its end.
+
+    `forks`: as a fork of a process that has imported torch already, where that is possible.
+    """
     if forks:
         with contextlib.suppress(NoServer):
             return fork(arguments, environment, locks)

@@ -1,8 +1,8 @@
 """Greedy ensembles: what is held out and from whom, weights that no luck makes look good, fits made of their members."""
 
 import json
+import os
 import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,9 @@ from models.mixed import OwnForecasts
 from models.worker import Evaluated, forecast_all
 from params.load import load_plan
 from params.schema import VariantParams
-from tasks.engine.contract import Listener
+from tasks.engine.contract import Listener, variables
+from tasks.engine.local import started
+from tasks.files import ROOT
 from tasks.grid.frequency import Frequency
 from tasks.lags.panel import write_panel
 from tasks.train.final import job_on_all_rows
@@ -32,7 +34,6 @@ RUN = "params/smoke.yaml"
 WINDOWS = WindowParams(4, {"y": FeatureWindow(24)}, start_padding=8)
 SPLIT, EARLIER = Split("rows", 60, 60), Split("rows", 60, 120)
 NEVER = threading.Event()
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -290,11 +291,11 @@ def test_killed_at_any_moment_it_comes_out_the_same(folder: Path, trained: Path,
     job = a_job(folder, others=(EARLIER,))
     fits = [str(fit_folder(one, trained)) for one in job.trained]
     (tmp_path / "job.json").write_text(json.dumps(job.to_dict()))
-    command = [sys.executable, "-m", "models.worker", str(tmp_path), "--members", *fits]
-    for kills in range(40):
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as worker:
+    environment = os.environ | variables(1) | {"PYTHONPATH": str(ROOT)}
+    for kills in range(60):
+        with started([str(tmp_path), "--members", *fits], environment, (), forks=True) as worker:
             try:
-                worker.wait(1.0 + 0.4 * kills)
+                worker.wait(0.1 * kills)
                 break
             except subprocess.TimeoutExpired:
                 worker.kill()
