@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import os
 import random
 import signal
 import subprocess
@@ -22,6 +23,8 @@ from models.fit import checkpoint, job
 from models.fit import loop as fit
 from models.fit.job import Job, Rule
 from models.fit.settings import FitResult, Stopped, Training
+from tasks.engine.local import started
+from tasks.files import ROOT
 
 NETWORK = {"cell": "gru", "hidden_size": 8, "num_layers": 2, "dropout": 0.2}  # with draws of its own in every step
 TRAINING = Training(6, 6, 32, 1e-2, 1e-4, 1.0, "mae", "v", 0)
@@ -286,7 +289,13 @@ def test_another_error_of_the_disk_is_not_called_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [(), ("--with-parent",), ("{0}/none",), ("{0}",), ("{0}", "{0}")])
 def test_a_call_without_a_job_is_one_line_with_status_2(arguments: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text("{")
-    command = [sys.executable, "-m", "models.worker", *(text.format(tmp_path) for text in arguments)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (worker.USAGE, "", 1), done.stderr
-    assert ("job.json cannot be read" if len(arguments) == 1 and "0" in arguments[0] else "usage: ") in done.stderr
+    given = [text.format(tmp_path) for text in arguments]
+    if arguments:
+        with started(given, os.environ | {"PYTHONPATH": str(ROOT)}, (), forks=True) as child:
+            assert child.stdout and child.stderr
+            status, out, error = child.wait(), child.stdout.read(), child.stderr.read()
+    else:
+        done = subprocess.run([sys.executable, "-m", "models.worker"], capture_output=True, text=True)
+        status, out, error = done.returncode, done.stdout, done.stderr
+    assert (status, out, error.count("\n")) == (worker.USAGE, "", 1), error
+    assert ("job.json cannot be read" if len(arguments) == 1 and "0" in arguments[0] else "usage: ") in error
