@@ -1,6 +1,5 @@
 """What drives the forecast, as a section of the report, pictures, a table, lines of the card, and in MLflow."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -137,4 +136,4 @@ def metrics_of(found: Importance, target: str) -> dict[str, float | None]:
     """The effect of each covariate by a name that MLflow allows; of two that become alike, the larger."""
     names = names_of(found, target)
     effects = {f"importance_{names[one.name]}": one.effect.share for one in reversed(found.drivers)}
-    return {re.sub(r"[^\w. -]", "_", name, flags=re.ASCII)[:250]: share for name, share in effects.items()}
+    return {logs.legal(name): share for name, share in effects.items()}

@@ -1,6 +1,5 @@
 """What a watch leaves behind: a run in MLflow, a notification, and for a schedule the champion taken back."""
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +52,7 @@ def metrics(seen: Watched) -> dict[str, float | None]:
         f"realised_coverage_{COVERAGE}": past.coverage if past else None,
     }
     for one in sorted(drifts, key=lambda one: -one.excess)[:MOST]:
-        name = re.sub(r"[^\w. -]", "_", one.feature)[:200]
-        found |= {f"psi_{name}": one.psi, f"ks_{name}": one.distance}
+        found |= {logs.legal(f"psi_{one.feature}"): one.psi, logs.legal(f"ks_{one.feature}"): one.distance}
     return found
 
 

@@ -42,12 +42,17 @@ def flat(tree: Mapping[str, Any], above: str = "") -> dict[str, Value]:
     return result
 
 
+def legal(name: str) -> str:
+    """A name as MLflow allows it for a param or metric."""
+    return re.sub(r"[^\w. :-]", "_", name)[:250]
+
+
 def log_params(run_id: str, values: Mapping[str, Value]) -> None:
     """Logs the params of a run once; cuts long values (params.yaml has them whole)."""
     from mlflow.entities import Param
 
     here = client().get_run(run_id).data.params
-    named = {re.sub(r"[^\w. :-]", "_", key)[:250]: value for key, value in values.items()}
+    named = {legal(key): value for key, value in values.items()}
     params = [Param(key, str(value)[:LONGEST_VALUE]) for key, value in named.items() if key not in here]
     for start in range(0, len(params), 100):
         client().log_batch(run_id, params=params[start : start + 100])
