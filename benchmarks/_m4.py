@@ -108,7 +108,7 @@ def of_intervals(frame: pl.DataFrame, history: pl.DataFrame, model: str, season:
             ]
             levels, error = np.arange(1, 10)[:, None] / 10, (y - quantiles)[:, there]
             losses.append(2 * np.maximum(levels * error, (levels - 1) * error).sum(axis=1))
-            hits = [np.where(np.isnan(one), np.nan, (one <= y) & (y <= other))[there] for one, other in (ends[95], ends[90])]
+            hits = [np.where(np.isnan(low), np.nan, (low <= y) & (y <= high))[there] for low, high in (ends[95], ends[90])]
             parts.append(np.stack([np.abs(y[there]), *hits, np.full(there.sum(), place[name])]))
     if not parts:
         return dict.fromkeys(OF_INTERVALS)

@@ -99,11 +99,11 @@ def watched(arguments: Sequence[str], home: Path, program: Sequence[str] = ("-m"
     single_thread = dict.fromkeys(("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "LAGLINE_JOBS"), "1")
     environment = {**os.environ, **single_thread, "LAGLINE_HOME": str(home), "COLUMNS": "200"}
     command = [sys.executable, *program, *arguments]
-    spent, said, under_way, before = Spent(), list[str](), [START], 0.0
+    spent, output, under_way, before = Spent(), list[str](), [START], 0.0
     with subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
-        reader = threading.Thread(target=_read, args=(process, said, under_way))
+        reader = threading.Thread(target=_read, args=(process, output, under_way))
         reader.start()
         while process.poll() is None:
             seen = _look(process.pid)
@@ -115,15 +115,15 @@ def watched(arguments: Sequence[str], home: Path, program: Sequence[str] = ("-m"
             time.sleep(LOOK)
         reader.join()
     spent.cpu, spent.peak, spent.status = before, max(spent.peak_of.values(), default=0), process.returncode
-    spent.said = "".join(said)
+    spent.said = "".join(output)
     return spent
 
 
-def _read(process: "subprocess.Popen[str]", said: list[str], under_way: list[str]) -> None:
+def _read(process: "subprocess.Popen[str]", output: list[str], under_way: list[str]) -> None:
     """Keeps what a command says, and which of its stages are under way."""
     assert process.stderr is not None
     for line in process.stderr:
-        said.append(line)
+        output.append(line)
         name, text = line.rstrip("\n"), line.strip()
         if name.endswith(" ...") and text == name:
             under_way.append(text.removesuffix(" ..."))
@@ -169,9 +169,9 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
-def exponent(one: float, other: float, sizes: tuple[int, int]) -> float | None:
+def exponent(at_smaller: float, at_larger: float, sizes: tuple[int, int]) -> float | None:
     """By which power of the series something grows between two sizes; None where it is too small to say."""
-    return math.log(other / one) / math.log(sizes[1] / sizes[0]) if one > 0 and other > 0 else None
+    return math.log(at_larger / at_smaller) / math.log(sizes[1] / sizes[0]) if at_smaller > 0 and at_larger > 0 else None
 
 
 def lines(fixed: Size, sizes: Sequence[Size]) -> Iterator[str]:
@@ -191,11 +191,11 @@ def lines(fixed: Size, sizes: Sequence[Size]) -> Iterator[str]:
             f"{name} {count / 1e6:.1f} MB ({count / size.rows:.1f} B a row)" for name, count in size.files.items()
         )
         yield f"  {files}"
-    for one, other in pairwise(sizes):
+    for smaller, larger in pairwise(sizes):
         for verb, base in fixed.verbs.items():
-            pair = (one.series, other.series)
-            cpu = exponent(one.verbs[verb].cpu - base.cpu, other.verbs[verb].cpu - base.cpu, pair)
-            memory = exponent(one.verbs[verb].peak - base.peak, other.verbs[verb].peak - base.peak, pair)
+            pair = (smaller.series, larger.series)
+            cpu = exponent(smaller.verbs[verb].cpu - base.cpu, larger.verbs[verb].cpu - base.cpu, pair)
+            memory = exponent(smaller.verbs[verb].peak - base.peak, larger.verbs[verb].peak - base.peak, pair)
             powers = ", ".join(
                 f"{name} n^{power:.2f}" for name, power in (("CPU", cpu), ("memory", memory)) if power is not None
             )

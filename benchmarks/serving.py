@@ -64,11 +64,11 @@ def tables() -> dict[int, pd.DataFrame]:
     """A request of one series, and of 1,000, from the end of the shipped data."""
     names = {"origin": "unique_id", "time_hour": "ds", "temp": "y"}
     data = pd.read_parquet(ROOT / "data" / "nyc_weather.parquet").rename(columns=names)
-    one = data[data.unique_id == "JFK"].sort_values("ds").tail(ROWS)[["unique_id", "ds", "y", "dewp"]]
-    one = one.assign(ds=one.ds.dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    series = data[data.unique_id == "JFK"].sort_values("ds").tail(ROWS)[["unique_id", "ds", "y", "dewp"]]
+    series = series.assign(ds=series.ds.dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     noise = np.random.default_rng(0).normal(size=(SERIES, ROWS))
-    many = [one.assign(unique_id=f"s{number:04}", y=one.y + noise[number].round(2)) for number in range(SERIES)]
-    return {1: one, SERIES: pd.concat(many)}
+    many = [series.assign(unique_id=f"s{number:04}", y=series.y + noise[number].round(2)) for number in range(SERIES)]
+    return {1: series, SERIES: pd.concat(many)}
 
 
 @contextmanager
@@ -159,22 +159,22 @@ def ways(folder: Path, bundle: Path, series: int, connections: list[http.client.
 
 def timed(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
     """Seconds of each way in each round, all ways in turn."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
             began = time.perf_counter()
             way()
             if number:
-                found[name].append(time.perf_counter() - began)
-    return found
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
 
 
-def show(title: str, found: dict[str, list[float]]) -> dict[str, float]:
+def show(title: str, seconds: dict[str, list[float]]) -> dict[str, float]:
     """Prints p50 and p99 of each way in milliseconds, and gives the p50."""
     print(f"{title:16}{'p50 ms':>10}{'p99 ms':>10}")
-    for name, values in found.items():
+    for name, values in seconds.items():
         print(f"  {name:14}{1000 * np.quantile(values, 0.5):10.2f}{1000 * np.quantile(values, 0.99):10.2f}", flush=True)
-    return {name: float(np.median(values)) for name, values in found.items()}
+    return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
 def main() -> None:
@@ -198,7 +198,7 @@ def main() -> None:
         mlflow.pyfunc.save_model(str(home / "empty"), python_model=str(home / "empty.py"), pip_requirements=[])
         uris = (f"models:/{NAME}/1", str(home / "empty"))
         connections = [stack.enter_context(served(home, uri)) for uri in uris]
-        one = show("1 series", timed(ways(folder, bundle, 1, connections), given.rounds))
+        single = show("1 series", timed(ways(folder, bundle, 1, connections), given.rounds))
         many = show(f"{SERIES:,} series", timed(ways(folder, bundle, SERIES, connections), given.many))
         for series, table in tables().items():
             table.to_parquet(home / f"{series}.parquet")
@@ -210,9 +210,9 @@ def main() -> None:
             for series in tables()
         }
         batch = show("command", timed(verbs, COMMANDS))
-    ratio = one["JSON"] / (one["graph"] + one["empty"])
-    seconds = {"one": one, "many": many, "command": batch}
-    print(json.dumps({"ratio": ratio, "ratio_csv": one["CSV"] / (one["graph"] + one["empty"]), **seconds}))
+    ratio = single["JSON"] / (single["graph"] + single["empty"])
+    seconds = {"one": single, "many": many, "command": batch}
+    print(json.dumps({"ratio": ratio, "ratio_csv": single["CSV"] / (single["graph"] + single["empty"]), **seconds}))
 
 
 if __name__ == "__main__":

@@ -159,8 +159,8 @@ def overhead() -> dict[str, float]:
 def imports() -> dict[str, bool]:
     """Whether the command line is there before torch is."""
     code = "import sys, flows.__main__; print('torch' in sys.modules)"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    return {"command_line_imports_torch": said.strip() == "True"}
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return {"command_line_imports_torch": output.strip() == "True"}
 
 
 def main() -> None:

@@ -54,8 +54,8 @@ def init(
     from flows.verbs.init import make_run_file
     from tasks.explore.asked import Asked
 
-    found = {"ids": ids, "times": times, "future": future, "static": static}
-    columns = {name: tuple(words or ()) for name, words in found.items()}
+    options = {"ids": ids, "times": times, "future": future, "static": static}
+    columns = {name: tuple(words or ()) for name, words in options.items()}
     asked = Asked(target=target, horizon=horizon, time_format=time_format, time_zone=time_zone, csv=csv, **columns)
     make_run_file(data, out, melt, force, asked)
 
@@ -89,10 +89,10 @@ def compare(
         plan = with_tuned(plan, home, tuned)
     from flows.started import run_comparison
 
-    found = run_comparison(home, plan, fresh, (variants or "").strip() == "all")
+    comparison = run_comparison(home, plan, fresh, (variants or "").strip() == "all")
     from flows.verbs.runs import show_comparison
 
-    show_comparison(found)
+    show_comparison(comparison)
 
 
 @app.command()

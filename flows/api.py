@@ -95,9 +95,9 @@ def compare(
         from flows.started import run_comparison
         from tasks.registry.standing import made_by
 
-        found = run_comparison(home, plan, fresh, variants == "all")
-        registered = found.registered.version if found.registered else made_by(found.parent)
-        return board_of(found.name, found.parent, registered, found.unchanged)
+        comparison = run_comparison(home, plan, fresh, variants == "all")
+        registered = comparison.registered.version if comparison.registered else made_by(comparison.parent)
+        return board_of(comparison.name, comparison.parent, registered, comparison.unchanged)
 
 
 def forecast(
@@ -159,9 +159,9 @@ def forecast(
                 start=None if start is None else str(start), stride=stride, judged=judged, strict=strict, future=later,
                 nixtla=nixtla, levels=tuple(levels), quantiles=tuple(quantiles),
             )  # fmt: skip
-            found = forecast_table(version, path or "", asked)
-            returned = in_columns_of(found.given, found.made, nixtla=nixtla)
-        for line in filter(None, (returned.renamed, *found.notes)):
+            forecasts = forecast_table(version, path or "", asked)
+            returned = in_columns_of(forecasts.given, forecasts.made, nixtla=nixtla)
+        for line in filter(None, (returned.renamed, *forecasts.notes)):
             board.say(line)
         return returned.rows
 

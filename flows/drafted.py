@@ -72,10 +72,10 @@ class Wanted:
         if self.params is not None:  # a drafted file says these itself
             own |= {"name": self.name, "data.id": self.id, "data.time": self.time, "data.target": self.target}
             own |= {"windows.horizon": self.horizon, "windows.future": _names(self.future) or None}
-        said = {key: value for key, value in own.items() if value is not None}
+        by_key = {key: value for key, value in own.items() if value is not None}
         for section in SECTIONS:
-            said |= {f"{section}.{key}": value for key, value in self.sections.get(section, {}).items()}
-        texts = [f"{key}={_text(value)}" for key, value in said.items()]
+            by_key |= {f"{section}.{key}": value for key, value in self.sections.get(section, {}).items()}
+        texts = [f"{key}={_text(value)}" for key, value in by_key.items()]
         given = self.sections.get("settings", ())
         if isinstance(given, Mapping):
             return texts + [f"{key}={_text(value)}" for key, value in given.items()]
@@ -142,10 +142,10 @@ def _run_file(wanted: Wanted, path: str, folder: Path) -> tuple[Path, list[str]]
     from tasks.explore.look import look_at
     from tasks.files import placed
 
-    found = look_at(path, folder / "run.yaml", False, _asked(wanted))
-    text = replace(found.draft, name=wanted.name or found.draft.name).text()
+    look = look_at(path, folder / "run.yaml", False, _asked(wanted))
+    text = replace(look.draft, name=wanted.name or look.draft.name).text()
     folder.mkdir(mode=0o700, exist_ok=True)
-    file = folder / f"{wanted.name or found.draft.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
+    file = folder / f"{wanted.name or look.draft.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.yaml"
     with placed(file) as partial:
         partial.write_text(text, encoding="utf-8")
     return file, wanted.settings()

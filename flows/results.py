@@ -77,22 +77,22 @@ def board_of(name: str, run: str, version: str | None, unchanged: bool) -> Board
     from flows.verbs.runs import board_in, leaderboard_of
     from tasks.report import leaderboard as report
 
-    found, told = board_in(leaderboard_of(name, run))
+    scores, conclusion = board_in(leaderboard_of(name, run))
     return Board(
         name=name,
-        rows=report.frame(found.rows),
-        chosen=found.chosen.name if found.chosen else None,
-        verdict=told.verdict,
-        remarks=tuple(told.lines()),
+        rows=report.frame(scores.rows),
+        chosen=scores.chosen.name if scores.chosen else None,
+        verdict=conclusion.verdict,
+        remarks=tuple(conclusion.lines()),
         version=version,
         run=run,
         unchanged=unchanged,
-        text=_text(found, told),
-        html=_html(found, told),
+        text=_text(scores, conclusion),
+        html=_html(scores, conclusion),
     )
 
 
-def _text(found: "Scores", told: "Told") -> str:
+def _text(scores: "Scores", conclusion: "Told") -> str:
     """The leaderboard and its conclusion as the command line prints them."""
     from rich.console import Console
 
@@ -100,20 +100,20 @@ def _text(found: "Scores", told: "Told") -> str:
 
     out = io.StringIO()
     console = Console(width=WIDTH, file=out, color_system=None, force_jupyter=False)
-    console.print(to_table(found, WIDTH, told.choose_by))
+    console.print(to_table(scores, WIDTH, conclusion.choose_by))
     table = (line.rstrip() for line in out.getvalue().splitlines())
-    return "\n".join([*table, "", *told.verdict.lines(WIDTH), *told.lines()])
+    return "\n".join([*table, "", *conclusion.verdict.lines(WIDTH), *conclusion.lines()])
 
 
-def _html(found: "Scores", told: "Told") -> str:
+def _html(scores: "Scores", conclusion: "Told") -> str:
     """The conclusion, then the leaderboard, as HTML with every text escaped."""
     from tasks.pages import bullets, paragraph
     from tasks.report.columns import NARROW
     from tasks.report.leaderboard import remarks, to_html
     from tasks.report.verdict import marks_of
 
-    first = paragraph(told.verdict.sentence) + marks_of(told.verdict) + bullets(told.lines())
-    return str(first + to_html(found, NARROW, told.choose_by) + bullets(remarks(found, told.choose_by)))
+    first = paragraph(conclusion.verdict.sentence) + marks_of(conclusion.verdict) + bullets(conclusion.lines())
+    return str(first + to_html(scores, NARROW, conclusion.choose_by) + bullets(remarks(scores, conclusion.choose_by)))
 
 
 def champion_of(name: str) -> Champion | None:
@@ -121,22 +121,22 @@ def champion_of(name: str) -> Champion | None:
     from tasks.registry.load import opened
     from tasks.registry.versions import CHAMPION, find
 
-    found = find(name, CHAMPION)
-    if found is None:
+    registered = find(name, CHAMPION)
+    if registered is None:
         return None
-    with opened(found) as version:
-        facts, made = version.facts, version.facts.trained_on
-        windows = facts.windows
+    with opened(registered) as version:
+        bundle, made = version.facts, version.facts.trained_on
+        windows = bundle.windows
         covariates = (*(one for one in windows.features if one != "y"), *windows.future, *windows.static)
         return Champion(
             name=name,
             version=version.version,
-            variant=facts.variant,
-            family=facts.family,
+            variant=bundle.variant,
+            family=bundle.family,
             horizon=windows.horizon,
-            frequency=facts.frequency,
+            frequency=bundle.frequency,
             features=tuple(dict.fromkeys(covariates)),
-            columns={key: tuple(one) if isinstance(one, list | tuple) else one for key, one in facts.columns.items()},  # type: ignore[misc]
+            columns={key: tuple(one) if isinstance(one, list | tuple) else one for key, one in bundle.columns.items()},  # type: ignore[misc]
             scores=dict(made.scores) if made else {},
             newest=made.newest_time if made else "",
             run=version.run_id,

@@ -22,12 +22,12 @@ def _forecast(function: Function, history: np.ndarray, steps: int, season: int, 
     given = function(history, steps, season)
     if given is None:
         return None
-    found = np.asarray(given, np.float64)
-    if found.shape != (steps,):
-        raise Broken(f"for {of} it returns an array of {list(found.shape)}, not {[steps]}")
-    if not np.isfinite(found).all():
+    forecast = np.asarray(given, np.float64)
+    if forecast.shape != (steps,):
+        raise Broken(f"for {of} it returns an array of {list(forecast.shape)}, not {[steps]}")
+    if not np.isfinite(forecast).all():
         raise Broken(f"for {of} it returns a number that is not finite")
-    return found
+    return forecast
 
 
 def _steps(function: Function) -> None:

@@ -23,11 +23,11 @@ SPLITS = ("validation", "test")
 
 def take_in_baselines(code: Iterable[Outside]) -> None:
     """Imports baselines from outside, which `models/serving.py` then runs.  Raises OutsideError."""
-    for one in code:
-        found = take_in(one)
-        if not callable(found) or isinstance(found, type):
-            raise OutsideError(f"{one.target} is no function of history, steps and season")
-        TAKEN_IN[f"{OUTSIDE}{one.target}"] = found
+    for outside in code:
+        function = take_in(outside)
+        if not callable(function) or isinstance(function, type):
+            raise OutsideError(f"{outside.target} is no function of history, steps and season")
+        TAKEN_IN[f"{OUTSIDE}{outside.target}"] = function
 
 
 def forecast_baseline(
@@ -67,13 +67,13 @@ def forecast_history(
         on_done(number)
 
     try:
-        found = baseline(name, dict(arguments), *history, ahead, count)
+        forecasts = baseline(name, dict(arguments), *history, ahead, count)
         done, first = 0, history._replace(start=history.start[:1], at=history.at[:1])
-        if not np.array_equal(found[:1], baseline(name, dict(arguments), *first, ahead), equal_nan=True):
+        if not np.array_equal(forecasts[:1], baseline(name, dict(arguments), *first, ahead), equal_nan=True):
             raise ValueError(f"{name.removeprefix(OUTSIDE)} returns other numbers when it is called again")
     except ValueError as error:
         raise OutsideError(f"{error} (series {series(done)!r})") from error
-    return found
+    return forecasts
 
 
 def series_at(panel: Panel, row: int) -> str:

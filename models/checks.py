@@ -43,10 +43,10 @@ class Subject:
     @property
     def kind(self) -> type[Network]:
         """The network's class.  Raises ValueError for an unknown family."""
-        found = family_of(self.family)
-        if found is None:
+        kind = family_of(self.family)
+        if kind is None:
             raise ValueError(f"unknown family {self.family!r}")
-        return found
+        return kind
 
     def own(self, features: int, lookback: int, horizon: int) -> Network:
         """The bare network, with three quantiles if it has such outputs."""
@@ -109,12 +109,12 @@ def _sizes(subject: Subject) -> None:
         _shaped(network(torch.randn(6, lookback, features)), network, 6, horizon, f"{features} features, lookback {lookback}")
 
 
-def _shaped(found: Tensor, network: Network, batch: int, horizon: int, of: str) -> None:
+def _shaped(output: Tensor, network: Network, batch: int, horizon: int, of: str) -> None:
     expected = (batch, horizon, 4) if takes(type(network), "outputs") else (batch, horizon)
-    if not isinstance(found, Tensor):
-        raise Broken(f"forward gives {type(found).__name__}, not a tensor ({of})")
-    if found.shape != expected and found.shape != (*expected[:2], 1):
-        raise Broken(f"with {of} it gives {list(found.shape)}, not {list(expected)}")
+    if not isinstance(output, Tensor):
+        raise Broken(f"forward gives {type(output).__name__}, not a tensor ({of})")
+    if output.shape != expected and output.shape != (*expected[:2], 1):
+        raise Broken(f"with {of} it gives {list(output.shape)}, not {list(expected)}")
 
 
 def _meta(subject: Subject) -> None:
@@ -126,9 +126,9 @@ def _meta(subject: Subject) -> None:
 def _precision(subject: Subject) -> None:
     network = subject.own(3, 7, 2).eval()
     for kind in (torch.float32, torch.float64):
-        found = network.to(kind)(torch.zeros(2, 7, 3, dtype=kind))
-        if found.dtype != kind:
-            raise Broken(f"it gives {found.dtype} for {kind}")
+        output = network.to(kind)(torch.zeros(2, 7, 3, dtype=kind))
+        if output.dtype != kind:
+            raise Broken(f"it gives {output.dtype} for {kind}")
 
 
 def _some(size: int, seed: int = 1) -> Inputs:
@@ -169,8 +169,8 @@ def _alone(subject: Subject) -> None:
 def _repeatable(subject: Subject) -> None:
     inputs = _some(9)
     first, second, again = subject.forecaster(), subject.forecaster(), subject.forecaster(1).eval()
-    for (name, one), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
-        if not torch.equal(one, other):
+    for (name, weights), other in zip(first.state_dict().items(), second.state_dict().values(), strict=True):
+        if not torch.equal(weights, other):
             raise Broken(f"{name} differs between two networks of the same seed")
     first.eval()
     for forecaster in (first, again):
@@ -189,9 +189,9 @@ def _exported(subject: Subject) -> None:
         _close(graph(*_some(size)), forecaster(*_some(size)), f"the graph and the network, for {size} windows,")
 
 
-def _close(found: Tensor, expected: Tensor, what: str) -> None:
-    if found.shape != expected.shape or not torch.allclose(found, expected, rtol=CLOSE, atol=CLOSE):
-        apart = (found - expected).abs().max() if found.shape == expected.shape else "in shape"
+def _close(computed: Tensor, expected: Tensor, what: str) -> None:
+    if computed.shape != expected.shape or not torch.allclose(computed, expected, rtol=CLOSE, atol=CLOSE):
+        apart = (computed - expected).abs().max() if computed.shape == expected.shape else "in shape"
         raise Broken(f"{what} differ ({apart:.2g})" if isinstance(apart, Tensor) else f"{what} differ {apart}")
 
 

@@ -97,13 +97,13 @@ class _Finder(MetaPathFinder):
 
     def add(self, outside: Outside) -> None:
         """Makes its modules known; forgets what was imported of other content under the same names."""
-        found = _modules(outside)
-        if any(self.known.get(name, one) != one for name, one in found.items()):
-            tops = {name.partition(".")[0] for name in found}
+        modules = _modules(outside)
+        if any(self.known.get(name, one) != one for name, one in modules.items()):
+            tops = {name.partition(".")[0] for name in modules}
             for name in [one for one in sys.modules if one.partition(".")[0] in tops]:
                 del sys.modules[name]
             self.known = {name: one for name, one in self.known.items() if name.partition(".")[0] not in tops}
-        self.known |= found
+        self.known |= modules
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
 
@@ -127,15 +127,15 @@ _FOUND: dict[str, tuple[Outside, Any]] = {}  # target -> as imported
 
 def _modules(outside: Outside) -> dict[str, tuple[Path, str]]:
     """Every module of the code, with its file and hash; packages without an `__init__.py` by their folder."""
-    root, found = Path(outside.root), dict[str, tuple[Path, str]]()
+    root, modules = Path(outside.root), dict[str, tuple[Path, str]]()
     for file in outside.files:
         parts = Path(file).with_suffix("").parts
         for count in range(1, len(parts)):
-            found.setdefault(".".join(parts[:count]), (root.joinpath(*parts[:count]), ""))
+            modules.setdefault(".".join(parts[:count]), (root.joinpath(*parts[:count]), ""))
     for file, digest in outside.files.items():
         parts = Path(file).with_suffix("").parts
-        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = (root / file, digest)
-    return found
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = (root / file, digest)
+    return modules
 
 
 def take_in(outside: Outside) -> Any:
@@ -156,9 +156,9 @@ def take_in(outside: Outside) -> Any:
         name = outside.target.partition(":")[2]
         if not hasattr(module, name):
             raise OutsideError(f"{outside.module} ({module.__file__}) has no {name}")
-        found = getattr(module, name)
-        _FOUND[outside.target] = outside, found
-        return found
+        imported = getattr(module, name)
+        _FOUND[outside.target] = outside, imported
+        return imported
 
 
 def taken(target: str) -> Any:
@@ -181,20 +181,20 @@ def network_of(target: str) -> type[Network] | None:
     return as_network(_FOUND[target][1]) if target in _FOUND else None
 
 
-def as_network(found: Any) -> type[Network]:
+def as_network(given: Any) -> type[Network]:
     """A class from outside as a network.  Raises OutsideError if it does not meet the contract's signature."""
-    if found in _NETWORKS:
-        return _NETWORKS[found]
-    if not isinstance(found, type) or not issubclass(found, nn.Module):
-        raise OutsideError(f"{getattr(found, '__name__', found)!r} is no class derived from torch.nn.Module")
-    arguments = inspect.signature(found).parameters.values()
+    if given in _NETWORKS:
+        return _NETWORKS[given]
+    if not isinstance(given, type) or not issubclass(given, nn.Module):
+        raise OutsideError(f"{getattr(given, '__name__', given)!r} is no class derived from torch.nn.Module")
+    arguments = inspect.signature(given).parameters.values()
     by_name = {one.name for one in arguments if one.kind in (one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD)}
     if missing := [name for name in SIZES if name not in by_name]:
-        raise OutsideError(f"the constructor of {found.__name__} must take {', '.join(SIZES)} by name; {missing[0]} is missing")
+        raise OutsideError(f"the constructor of {given.__name__} must take {', '.join(SIZES)} by name; {missing[0]} is missing")
     if other := [one.name for one in arguments if one.name not in by_name]:
-        raise OutsideError(f"the constructor of {found.__name__} must name all its arguments; {other[0]} does not")
-    if getattr(found, "closed_form", False) and not (issubclass(found, ClosedForm) and hasattr(found, "penalties")):
-        raise OutsideError(f"{found.__name__} is solved in closed form: derive it from ClosedForm, and name its penalties")
-    kind = found if issubclass(found, Network) else type(found.__name__, (found, Network), {"__module__": found.__module__})
-    _NETWORKS[found] = kind
+        raise OutsideError(f"the constructor of {given.__name__} must name all its arguments; {other[0]} does not")
+    if getattr(given, "closed_form", False) and not (issubclass(given, ClosedForm) and hasattr(given, "penalties")):
+        raise OutsideError(f"{given.__name__} is solved in closed form: derive it from ClosedForm, and name its penalties")
+    kind = given if issubclass(given, Network) else type(given.__name__, (given, Network), {"__module__": given.__module__})
+    _NETWORKS[given] = kind
     return kind

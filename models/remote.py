@@ -193,9 +193,9 @@ def _carried_out(order: Order, fetch: Callable[[], Files], stopped: Callable[[],
         fit.start()
         try:
             known, looked = next(iter(order.files), ""), started
-            for said in _told(fit, heard, folder, known):
-                if said is not None:
-                    yield said
+            for message in _told(fit, heard, folder, known):
+                if message is not None:
+                    yield message
                 if time.monotonic() - looked > LOOK:
                     looked = time.monotonic()
                     if stopped():

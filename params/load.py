@@ -132,8 +132,8 @@ def _problem(item: ErrorDetails, lines: Lines, fallback: str) -> str:
     shown = "" if secret or isinstance(given, Mapping | BaseModel) else f" (found {_shown(given)})"
     if "pattern" in item["type"] and path and path[-1] == "name":
         return f"{where}: name: use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit{shown}"
-    said = SAID.get(item["type"]) or clipped(item["msg"].removeprefix("Value error, "), 1000)
-    return f"{where}: {key}: {said}{shown}"
+    problem = SAID.get(item["type"]) or clipped(item["msg"].removeprefix("Value error, "), 1000)
+    return f"{where}: {key}: {problem}{shown}"
 
 
 def _shown(value: object) -> str:

@@ -319,9 +319,9 @@ class RunParams(Section):
             raise ValueError(f"training.loss: {self.training.loss!r} is not one of {', '.join(known)}")
         named = {"data.id": self.data.ids, "data.time": self.data.times, "data.target": (self.data.target,)}
         keys = [(key, name) for key, names in named.items() for name in names]
-        for (one, name), (other, same) in combinations(keys, 2):
+        for (key, name), (other, same) in combinations(keys, 2):
             if name == same:
-                both = f"{one} and {other} both name" if one != other else f"{one} twice names"
+                both = f"{key} and {other} both name" if key != other else f"{key} twice names"
                 raise ValueError(f"{both} the column {name!r}: give each a column of its own")
         for section in ("features", "future", "static"):
             self._check_roles(section, {*getattr(self.windows, section)} - {"y" if section == "features" else "unique_id"})

@@ -150,9 +150,9 @@ for names in (["y"], ["y", "dewp"], ["y", "dewp", "pressure"]):
     params = WindowParams(24, {name: FeatureWindow(48) for name in names})
     panel = panel_of({"JFK": jfk}, names)
     seen, held_out = (windows_of(panel, params, border, part) for part in ("train", "validation"))
-    found = train("ridge", {}, seen, held_out, border, level="last")
-    measured.append(found.val_mae)
-    print(f"{' + '.join(names):20} MAE {found.val_mae:.2f} °F")
+    trained = train("ridge", {}, seen, held_out, border, level="last")
+    measured.append(trained.val_mae)
+    print(f"{' + '.join(names):20} MAE {trained.val_mae:.2f} °F")
 assert measured[0] > measured[1] > measured[2]
 
 # %% [markdown]

@@ -70,10 +70,10 @@ two_steps = WindowParams(2, {"y": FeatureWindow(1)})
 lag_table(measures, two_steps).drop("unique_id")
 
 # %%
-found = rows_of(lag_table(measures, one_step), ["y_lag1", "y_step1"])
-assert found == [(None, 100), (100, 110), (110, 108), (108, 115), (115, 120), (120, None)]
-found = rows_of(lag_table(measures, two_steps), ["y_lag1", "y_step1", "y_step2"])
-assert found == [(None, 100, 110), (100, 110, 108), (110, 108, 115), (108, 115, 120), (115, 120, None), (120, None, None)]
+cells = rows_of(lag_table(measures, one_step), ["y_lag1", "y_step1"])
+assert cells == [(None, 100), (100, 110), (110, 108), (108, 115), (115, 120), (120, None)]
+cells = rows_of(lag_table(measures, two_steps), ["y_lag1", "y_step1", "y_step2"])
+assert cells == [(None, 100, 110), (100, 110, 108), (110, 108, 115), (108, 115, 120), (115, 120, None), (120, None, None)]
 assert lag_table(measures, two_steps, edges="drop").height == 3  # what a model could learn from
 
 # %% [markdown]

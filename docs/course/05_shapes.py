@@ -153,8 +153,8 @@ zoo = {"seq2vec": "recurrent", "seq2seq": "seq2seq", "vec2seq": "vec2seq", "enco
 trained = {name: train(family, gru, seen, held_out, split, level="last", epochs=5) for name, family in zoo.items()}
 bar = float(mae(newest, truth).mean())
 print(f"{'last value':16} MAE {bar:.2f} °F")
-for name, found in trained.items():
-    print(f"{name:16} MAE {found.val_mae:.2f} °F   {found.size:,} weights")
+for name, model in trained.items():
+    print(f"{name:16} MAE {model.val_mae:.2f} °F   {model.size:,} weights")
 
 # %% fold
 number = 100
@@ -163,8 +163,8 @@ ax.set_title("One forecast of each shape", loc="left", pad=38)
 past = held_out.batch(torch.tensor([number])).inputs.past_BLF[0, :, 0]
 ax.plot(range(-47, 1), past, color=ACTUAL, label="past")
 ax.plot(range(1, 25), truth[number], color=ACTUAL, linestyle=":", label="what came")
-for (name, found), colour in zip(trained.items(), (CHOSEN, BAR, *OTHERS), strict=False):
-    ax.plot(range(1, 25), found.forecasts(held_out)[number], color=colour, label=name)
+for (name, model), colour in zip(trained.items(), (CHOSEN, BAR, *OTHERS), strict=False):
+    ax.plot(range(1, 25), model.forecasts(held_out)[number], color=colour, label=name)
 ax.axvline(0.5, color=ACTUAL, linewidth=0.7)
 ax.set_xlabel("hours from the cutoff")
 ax.set_ylabel("°F")
@@ -177,7 +177,7 @@ figure
 # lagline asks whether a difference is more than chance is part of [lesson 8](08_pipeline.md).
 
 # %%
-assert all(found.val_mae < bar for found in trained.values())
+assert all(model.val_mae < bar for model in trained.values())
 
 # %% [markdown]
 # ## What to keep

@@ -110,10 +110,10 @@ seen, held_out = whole.at(whole.origins[:-300].numpy()), whole.at(whole.origins[
 figure, axes = picture(7.4, 3, 2, 1, sharex=True, sharey=True)
 figure.suptitle("Two examples: remember the first value through twenty steps of noise")
 for ax, number in zip(axes, (int(np.argmax(flags > 0)), int(np.argmax(flags < 0))), strict=True):
-    one = list(series.values())[number]
-    ax.plot(one["x"][:-1], color=ACTUAL, linewidth=0.9)
-    ax.plot(0, one["x"][0], color=CHOSEN, marker="o")
-    ax.plot(DELAY + 1, one["y"][-1], color=BAR, marker="o")
+    example = list(series.values())[number]
+    ax.plot(example["x"][:-1], color=ACTUAL, linewidth=0.9)
+    ax.plot(0, example["x"][0], color=CHOSEN, marker="o")
+    ax.plot(DELAY + 1, example["y"][-1], color=BAR, marker="o")
     ax.text(0, 2.1, "the flag", color=CHOSEN)
     ax.text(DELAY + 1, 2.1, "the answer", color=BAR, ha="right")
     ax.set_ylim(-3, 3)
@@ -132,9 +132,9 @@ def learn(family: str, network: dict[str, object], prepare: object = None) -> Tr
 
 
 results = {"elman": learn(*begins["elman"]), "tcn, field 13": learn(*begins["tcn"])}
-for name, found in results.items():
-    print(f"{name:15} MAE {found.val_mae:.2f}")
-assert all(found.val_mae > 0.9 for found in results.values())  # no better than a guess
+for name, model in results.items():
+    print(f"{name:15} MAE {model.val_mae:.2f}")
+assert all(model.val_mae > 0.9 for model in results.values())  # no better than a guess
 
 # %% [markdown]
 # Neither learns anything, for two different reasons. The Elman network *could* hold the flag, but the
@@ -184,13 +184,13 @@ results |= cures
 pl.DataFrame(
     {
         "network": list(results),
-        "weights": [found.size for found in results.values()],
-        "MAE": [round(found.val_mae, 3) for found in results.values()],
+        "weights": [model.size for model in results.values()],
+        "MAE": [round(model.val_mae, 3) for model in results.values()],
     }
 )
 
 # %%
-assert all(found.val_mae < 0.1 for found in cures.values())  # each of them holds the flag
+assert all(model.val_mae < 0.1 for model in cures.values())  # each of them holds the flag
 
 # %% [markdown]
 # ## Seeing the cure
@@ -200,7 +200,7 @@ assert all(found.val_mae < 0.1 for found in cures.values())  # each of them hold
 
 # %%
 inputs = held_out.inputs(held_out.origins)
-cards = {name: memory_card(found.forecaster, task, inputs) for name, found in results.items()}
+cards = {name: memory_card(model.forecaster, task, inputs) for name, model in results.items()}
 assert all(card.rows == DELAY + 1 == 21 for card in cards.values())
 
 # %% fold

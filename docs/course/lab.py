@@ -145,8 +145,8 @@ def train(
         if prepare is not None:
             prepare(forecaster.network)
     with tempfile.TemporaryDirectory() as folder:
-        found = fit(forecaster, windows, validation, training, Path(folder))
-    return Trained(forecaster.eval(), found.history, float(found.val_mae or 0.0))
+        fitted = fit(forecaster, windows, validation, training, Path(folder))
+    return Trained(forecaster.eval(), fitted.history, float(fitted.val_mae or 0.0))
 
 
 def mae(forecasts: np.ndarray, truth: np.ndarray) -> np.ndarray:

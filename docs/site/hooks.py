@@ -26,8 +26,8 @@ def on_files(files: Files, config: Any) -> Files:
     """Adds the made pages, and every file that a page links outside docs/."""
     texts = {file.src_uri: outside(file.content_string, "docs", file.src_uri) for file in files.documentation_pages()}
     made = pages_from_outside() | reference_pages()
-    for name, one in (made | course_pages()).items():
-        held = {"abs_src_path": str(one)} if isinstance(one, Path) else {"content": one}
+    for name, page in (made | course_pages()).items():
+        held = {"abs_src_path": str(page)} if isinstance(page, Path) else {"content": page}
         files.append(File.generated(config, name, **held))
     for path in linked_files([*texts.values(), *made.values()]):
         files.append(File.generated(config, f"files/{path}", abs_src_path=str(ROOT / path)))
@@ -37,7 +37,7 @@ def on_files(files: Files, config: Any) -> Files:
 def with_formulas(text: str) -> str:
     """A lesson whose formulas, TeX between dollars, are MathML, which browsers draw by themselves."""
     parts = CODE.split(text)  # what lies between code, and code, in turn
-    parts[::2] = [FORMULA.sub(lambda found: convert(found[1]), part) for part in parts[::2]]
+    parts[::2] = [FORMULA.sub(lambda match: convert(match[1]), part) for part in parts[::2]]
     return "".join(parts)
 
 

@@ -24,8 +24,8 @@ HOME = "docs/site/home.md"
 
 def section(text: str, heading: str) -> str:
     """A section of a page, up to the next heading of its level.  Raises ValueError if it is not there."""
-    (found,) = (part for part in re.split(r"(?m)^(?=## )", text) if part.startswith(f"## {heading}\n"))
-    return found
+    (wanted,) = (part for part in re.split(r"(?m)^(?=## )", text) if part.startswith(f"## {heading}\n"))
+    return wanted
 
 
 def outside(text: str, folder: str, target: str) -> str:
@@ -34,10 +34,10 @@ def outside(text: str, folder: str, target: str) -> str:
     Links within docs/ lead to its pages; other files of the repository lie under files/.
     """
 
-    def moved(found: re.Match[str]) -> str:
-        path, anchor = posixpath.normpath(posixpath.join(folder, found[1])), found[2] or ""
+    def moved(link: re.Match[str]) -> str:
+        path, anchor = posixpath.normpath(posixpath.join(folder, link[1])), link[2] or ""
         if not (ROOT / path).exists():
-            return found[0]  # the strict build names it
+            return link[0]  # the strict build names it
         if path == "README.md":
             place = README.get(anchor, "index.md")
         elif path.startswith("docs/"):

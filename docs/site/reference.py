@@ -43,21 +43,21 @@ def comments(text: str) -> dict[int, str]:
 
 def written_next_to_fields(model: type[BaseModel]) -> dict[str, str]:
     """The comment next to each field of a section's class."""
-    found: dict[str, str] = {}
-    for part in (one for one in model.__mro__ if one.__module__.startswith("params.")):
+    by_field: dict[str, str] = {}
+    for part in (base for base in model.__mro__ if base.__module__.startswith("params.")):
         text = (ROOT / (part.__module__.replace(".", "/") + ".py")).read_text(encoding="utf-8")
         by_line = comments(text)
         (node,) = (node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name == part.__name__)
         for field in node.body:
             if isinstance(field, ast.AnnAssign) and field.end_lineno in by_line:
-                found.setdefault(ast.unparse(field.target), by_line[field.end_lineno])
-    return found
+                by_field.setdefault(ast.unparse(field.target), by_line[field.end_lineno])
+    return by_field
 
 
 def written_in_yaml(path: Path) -> dict[str, str]:
     """The comment next to each key of a run file, by its dotted name."""
     lines = path.read_text(encoding="utf-8").splitlines()
-    found: dict[str, str] = {}
+    by_key: dict[str, str] = {}
 
     def visit(node: yaml.Node | None, prefix: str) -> None:
         if isinstance(node, yaml.MappingNode):
@@ -65,12 +65,13 @@ def written_in_yaml(path: Path) -> dict[str, str]:
                 name = f"{prefix}{key.value}"
                 comment = re.search(r" # (.*)$", lines[key.start_mark.line])
                 if comment and key.start_mark.line == value.end_mark.line:
-                    found.setdefault(name, comment[1].strip())
+                    by_key.setdefault(name, comment[1].strip())
                 visit(value, f"{name}.")
 
     visit(yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader), "")
-    said = list(found.values())
-    return {name: comment for name, comment in found.items() if said.count(comment) == 1}  # next to several keys: of none alone
+    texts = list(by_key.values())
+    once = [name for name, text in by_key.items() if texts.count(text) == 1]  # next to several keys: of none alone
+    return {name: by_key[name] for name in once}
 
 
 def type_words(kind: Any) -> str:
@@ -95,9 +96,9 @@ def type_words(kind: Any) -> str:
 def bounds(kind: Any, metadata: list[Any]) -> str:
     """The bounds of a number in words; empty if there are none."""
     names = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    said = {name: getattr(one, name) for one in metadata for name in names if getattr(one, name, None) is not None}
-    said = {name: value for name, value in said.items() if abs(value) < FAR}
-    own = ", ".join(f"{names[name]} {value:,g}" for name, value in said.items())
+    limits = {name: getattr(one, name) for one in metadata for name in names if getattr(one, name, None) is not None}
+    limits = {name: value for name, value in limits.items() if abs(value) < FAR}
+    own = ", ".join(f"{names[name]} {value:,g}" for name, value in limits.items())
     inner = [bounds(one, getattr(one, "__metadata__", [])) for one in get_args(kind) if get_origin(kind) in (Union, UnionType)]
     flat = [part for one in metadata for part in getattr(one, "metadata", [])]
     return own or (bounds(None, flat) if flat else "") or next(filter(None, inner), "")
@@ -105,10 +106,10 @@ def bounds(kind: Any, metadata: list[Any]) -> str:
 
 def section_of(kind: Any) -> type[BaseModel] | None:
     """The section that a field holds, alone or by name; None if it holds values."""
-    for one in (kind, *get_args(kind)):
-        if isinstance(one, type) and issubclass(one, BaseModel):
-            return one
-        if get_args(one) and one is not kind and (deeper := section_of(one)):
+    for part in (kind, *get_args(kind)):
+        if isinstance(part, type) and issubclass(part, BaseModel):
+            return part
+        if get_args(part) and part is not kind and (deeper := section_of(part)):
             return deeper
     return None
 
@@ -143,7 +144,7 @@ def params_page() -> str:
     from params.schema import RunParams
 
     base = ROOT / "params" / "base.yaml"
-    tree, said = yaml.safe_load(base.read_text(encoding="utf-8")), written_in_yaml(base)
+    tree, by_key = yaml.safe_load(base.read_text(encoding="utf-8")), written_in_yaml(base)
     parts = [
         "# Every key of a run file",
         "Made from `params/schema.py` and `params/base.yaml`. A run file overrides what it names; `--set KEY=VALUE` "
@@ -154,7 +155,7 @@ def params_page() -> str:
         for name, field in model.model_fields.items():
             full, limits = f"{prefix}.{name}".lstrip("."), bounds(field.annotation, field.metadata)
             kind = type_words(Annotated[field.annotation, "", *field.metadata]) + (f" ({limits})" if limits else "")
-            rows.append((f"`{name}`", kind, default_of(tree, full, field), said.get(full, own.get(name, ""))))
+            rows.append((f"`{name}`", kind, default_of(tree, full, field), by_key.get(full, own.get(name, ""))))
         title = f"## `{prefix}`" if prefix else "## The file itself"
         parts += [title, cleandoc(model.__doc__ or ""), table(("key", "type", "default", "meaning"), rows)]
     return "\n\n".join(parts) + "\n"
@@ -176,11 +177,11 @@ def commands_page() -> str:
     ]
     for verb, command in group.commands.items():
         rows = []
-        for one in command.params:
-            value = "" if getattr(one, "is_flag", False) else f" {one.metavar or one.name.upper()}"
-            shown = f"`{(', '.join(one.opts) + value) if one.param_type_name == 'option' else value.strip()}`"
-            default = "required" if one.required else "" if one.default in (None, False, "") else f"`{one.default}`"
-            rows.append((shown, default, without_rich(getattr(one, "help", "") or "")))
+        for param in command.params:
+            value = "" if getattr(param, "is_flag", False) else f" {param.metavar or param.name.upper()}"
+            shown = f"`{(', '.join(param.opts) + value) if param.param_type_name == 'option' else value.strip()}`"
+            default = "required" if param.required else "" if param.default in (None, False, "") else f"`{param.default}`"
+            rows.append((shown, default, without_rich(getattr(param, "help", "") or "")))
         words = without_rich(command.help or "")
         parts += [f"## {verb}", words, *([table(("argument", "default", "meaning"), rows)] if rows else [])]
     return "\n\n".join(parts) + "\n"
@@ -206,9 +207,9 @@ def columns_page() -> str:
     from tasks.report.columns import COLUMNS
 
     rows = []
-    for one in COLUMNS:
-        meaning = "; ".join(part for part in (one.words, one.meaning) if part)
-        rows.append((f"`{one.name}`", one.heading, meaning, f"`{one.metric}`" if one.metric else ""))
+    for column in COLUMNS:
+        meaning = "; ".join(part for part in (column.words, column.meaning) if part)
+        rows.append((f"`{column.name}`", column.heading, meaning, f"`{column.metric}`" if column.metric else ""))
     words = "Made from `tasks/report/columns.py`. [How to read a comparison](../comparison.md) explains how to use them."
     return f"# Every column and metric\n\n{words}\n\n{table(('column', 'heading', 'meaning', 'metric in MLflow'), rows)}\n"
 

@@ -25,14 +25,14 @@ def promote(
     home = open_home(decides=True)
     from flows.started import run_promotion
 
-    found = run_promotion(
+    decision = run_promotion(
         home, name, version=version, dry_run=dry_run, allow_dirty=allow_dirty, allow_chance=allow_chance,
         unsealed=unsealed, minutes=minutes, reason=reason,
     )  # fmt: skip
     from flows.verbs.champion import show_decision
 
-    show_decision(found)
-    if not found.promoted:
+    show_decision(decision)
+    if not decision.promoted:
         raise typer.Exit(1)
 
 

@@ -50,10 +50,10 @@ def check_baseline(code: Function) -> None:
     _printed(tried(CHECKS, taken(code)), f"{code} does not keep the contract of a baseline")
 
 
-def _printed(found: "Iterable[tuple[Check, str]]", sentence: str) -> None:
+def _printed(results: "Iterable[tuple[Check, str]]", sentence: str) -> None:
     """A line for each check.  Raises ChecksFailed if one failed."""
     failed = 0
-    for check, wrong in found:
+    for check, wrong in results:
         failed += bool(wrong)
         print(f"failed  {check.name}  {wrong}; {check.remedy}" if wrong else f"passed  {check.name}  {check.must}", flush=True)
     if failed:
@@ -64,10 +64,10 @@ def _arguments(settings: list[str]) -> dict[str, int | float | str]:
     """The constructor's arguments.  Raises UserError for what is no NAME=VALUE."""
     from params.load import parse_setting
 
-    found = {}
+    arguments = {}
     for text in settings:
         path, value = parse_setting(text)
         if len(path) > 1 or not isinstance(value, bool | int | float | str):
             raise UserError(f"--set {text}: write an argument of the constructor and one value, such as --set hidden_size=8")
-        found[path[0]] = value
-    return found
+        arguments[path[0]] = value
+    return arguments

@@ -47,13 +47,16 @@ def print_leaderboard(leaderboard: dict[str, Any]) -> None:
     _print_board(*board_in(leaderboard))
 
 
-def board_in(facts: dict[str, Any]) -> tuple[Board, Told]:
+def board_in(leaderboard: dict[str, Any]) -> tuple[Board, Told]:
     """The rows of a leaderboard and its remarks; one of lagline 0.2 was measured against its best naive."""
-    board = Board.of((ScoreRow.read(row) for row in facts["rows"]), facts.get("baseline", facts["naive"]), facts["naive"])
-    gain = Difference(**facts["gain"]) if facts.get("gain") else None
-    by = facts.get("choose_by", "mae")
-    verdict = Conclusion.read(facts["verdict"]) if "verdict" in facts else verdict_on(board, gain, by, facts["unit"])
-    return board, Told.read(verdict, facts)
+    rows, naive = (ScoreRow.read(row) for row in leaderboard["rows"]), leaderboard["naive"]
+    board = Board.of(rows, leaderboard.get("baseline", naive), naive)
+    gain = Difference(**leaderboard["gain"]) if leaderboard.get("gain") else None
+    if "verdict" in leaderboard:
+        verdict = Conclusion.read(leaderboard["verdict"])
+    else:
+        verdict = verdict_on(board, gain, leaderboard.get("choose_by", "mae"), leaderboard["unit"])
+    return board, Told.read(verdict, leaderboard)
 
 
 def _print_board(board: Board, conclusion: Told) -> None:

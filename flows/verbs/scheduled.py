@@ -27,8 +27,8 @@ def retrain(
         check_plan(plan)
         server.wait()
         out = None if forecasts is None else str(forecasts.absolute())
-        found = recorded(flow, str(params), settings or [], out, allow_dirty, allow_chance)
-    print(found.words)
+        outcome = recorded(flow, str(params), settings or [], out, allow_dirty, allow_chance)
+    print(outcome.words)
 
 
 def serve(

@@ -79,11 +79,11 @@ def _printed(seen: "Watched", out: Path | None) -> None:
     table = Table(box=None, pad_edge=False)
     for head in ("column", "drifts", "PSI", "usual", "KS", "usual", "jump", "usual"):
         table.add_column(head, justify="left" if head in ("column", "drifts") else "right", no_wrap=head != "column")
-    for one in ranked(seen.since.drifts)[:MOST]:
-        when = f"since {seen.since.began(one)}" if one.since is not None else "no" if one.judged else "not judged"
-        pairs = ((one.psi, one.psi_bar), (one.distance, one.distance_bar), (one.jump, one.jump_bar))
-        numbers = [f"{number:.2g}" for pair in pairs for number in pair] if one.judged else [""] * 6
-        table.add_row(*(Text(cell) for cell in (visible(one.feature), when, *numbers)))
+    for drift in ranked(seen.since.drifts)[:MOST]:
+        when = f"since {seen.since.began(drift)}" if drift.since is not None else "no" if drift.judged else "not judged"
+        pairs = ((drift.psi, drift.psi_bar), (drift.distance, drift.distance_bar), (drift.jump, drift.jump_bar))
+        numbers = [f"{number:.2g}" for pair in pairs for number in pair] if drift.judged else [""] * 6
+        table.add_row(*(Text(cell) for cell in (visible(drift.feature), when, *numbers)))
     if seen.since.rows:
         console.print(table)
     for line in seen.findings[SAID:]:

@@ -204,8 +204,8 @@ def is_closed_form(family: str) -> bool:
 
 def build(job: Job, panel: Panel, scaling: Scaling) -> Forecaster:
     """The forecaster of a job that is not an ensemble, with initial weights from its seed.  Raises OutsideError."""
-    for one in job.outside:
-        take_in(one)
+    for outside in job.outside:
+        take_in(outside)
     with own_generators():
         torch.manual_seed(stream(job.training, "weights"))
         return build_forecaster(

@@ -196,5 +196,5 @@ def _standing(bar: ScoreRow | None) -> Callable[[ScoreRow], float]:
     return standing
 
 
-def _less(one: Score, other: Score) -> bool:
-    return one is not None and other is not None and one < other
+def _less(score: Score, other: Score) -> bool:
+    return score is not None and other is not None and score < other

@@ -63,13 +63,13 @@ def _at(panel: Panel, origins: np.ndarray, series: np.ndarray, ahead: int) -> np
     return np.where(inside, panel.target[np.clip(rows, 0, len(panel.target) - 1)], np.nan).astype(float)
 
 
-def _correlation(one: np.ndarray, two: np.ndarray, series: np.ndarray) -> float:
+def _correlation(first: np.ndarray, second: np.ndarray, series: np.ndarray) -> float:
     """The correlation of two arrays, minus their mean per series; NaN if either is constant."""
-    known = ~np.isnan(one + two)
-    one, two, group = one[known], two[known], series[known]
-    if len(one) < 3:
+    known = ~np.isnan(first + second)
+    first, second, group = first[known], second[known], series[known]
+    if len(first) < 3:
         return float("nan")
     count = np.maximum(np.bincount(group), 1)
-    one, two = (values - (np.bincount(group, values) / count)[group] for values in (one, two))
-    size = np.sqrt((one @ one) * (two @ two))
-    return float(one @ two / size) if size > 0 else float("nan")
+    first, second = (values - (np.bincount(group, values) / count)[group] for values in (first, second))
+    size = np.sqrt((first @ first) * (second @ second))
+    return float(first @ second / size) if size > 0 else float("nan")

@@ -22,18 +22,18 @@ from tasks.train.fits import Fit
 CARD_WINDOWS = 64  # windows of the integrated gradients, as of a memory card
 
 
-def explained(found: Comparison, run: RunParams, data: Data, fits: Sequence[Fit]) -> Comparison:
+def explained(comparison: Comparison, run: RunParams, data: Data, fits: Sequence[Fit]) -> Comparison:
     """The comparison with the importance of each covariate for the chosen fit.
 
     Where a baseline was chosen: for the best variant's.  Unchanged if no variant finished, or if nothing can
     be exchanged.
     """
-    label = found.chosen_fit if found.board.won else found.first_fit(found.best) if found.best else ""
+    label = comparison.chosen_fit if comparison.board.won else comparison.first_fit(comparison.best) if comparison.best else ""
     fit = next((one for one in fits if one.label == label and one.finished), None)
-    return found if fit is None else replace(found, importance=importance_of(fit, found, run, data))
+    return comparison if fit is None else replace(comparison, importance=importance_of(fit, comparison, run, data))
 
 
-def importance_of(fit: Fit, found: Comparison, run: RunParams, data: Data) -> Importance | None:
+def importance_of(fit: Fit, comparison: Comparison, run: RunParams, data: Data) -> Importance | None:
     """The importance of each covariate for one fit, on windows of the test range."""
     job = fit.job.resolved(fit.result.learnt)
     model, windows = load_model(fit.job, fit.folder), windows_of(job, data.panel, ("test",))["test"]
@@ -41,8 +41,8 @@ def importance_of(fit: Fit, found: Comparison, run: RunParams, data: Data) -> Im
     with threads(job.threads):
         partners = sampled(model, windows, slot)
         some = partners.windows
-        beside = _beside(found, job, windows, some) if job.baselines else None
-        drivers, over = drivers_of(model, job, partners, _ruler(found.scales[-1], some), beside)
+        beside = _beside(comparison, job, windows, some) if job.baselines else None
+        drivers, over = drivers_of(model, job, partners, _ruler(comparison.scales[-1], some), beside)
         if not drivers:
             return None
         few = some.origins[torch.tensor(spread(len(some), CARD_WINDOWS))]
@@ -69,7 +69,7 @@ def _ruler(scale: Scale, windows: Windows) -> Ruler:
     return Ruler(np.sqrt(unit) if kind == "mse" else unit, 2 if square else 1)
 
 
-def _beside(found: Comparison, job: Job, windows: Windows, some: Windows) -> np.ndarray:
+def _beside(comparison: Comparison, job: Job, windows: Windows, some: Windows) -> np.ndarray:
     """[W, H, K] the forecasts of an ensemble's baselines at some of the test windows.
 
     Those that were compared themselves are read from the comparison; others are made here.
@@ -77,8 +77,8 @@ def _beside(found: Comparison, job: Job, windows: Windows, some: Windows) -> np.
     from models.baseline_fit import forecast_baseline  # imports pandas: only when needed
 
     names = [one.training.variant for one in job.baselines]
-    compared = pl.read_parquet_schema(found.test.path).keys()
-    stored = _stored(found, list(dict.fromkeys(name for name in names if name in compared)), windows, some)
+    compared = pl.read_parquet_schema(comparison.test.path).keys()
+    stored = _stored(comparison, list(dict.fromkeys(name for name in names if name in compared)), windows, some)
     origins, ahead = some.origins.numpy(), job.windows.gap + np.arange(1, job.windows.horizon + 1)
     parts = [
         stored[name] if name in stored else forecast_baseline(one.family, one.network, windows.panel, origins, ahead)
@@ -87,12 +87,12 @@ def _beside(found: Comparison, job: Job, windows: Windows, some: Windows) -> np.
     return np.stack(parts, axis=-1)
 
 
-def _stored(found: Comparison, names: list[str], windows: Windows, some: Windows) -> dict[str, np.ndarray]:
+def _stored(comparison: Comparison, names: list[str], windows: Windows, some: Windows) -> dict[str, np.ndarray]:
     """[W, H] the comparison's own forecasts of each baseline, at some of the test windows."""
     if not names:
         return {}
     places, parts, done = np.searchsorted(windows.origins.numpy(), some.origins.numpy()), list[np.ndarray](), 0
-    for block in found.test.blocks(*names):
+    for block in comparison.test.blocks(*names):
         grid = block.select(names).to_numpy().reshape(-1, windows.params.horizon, len(names))
         inside = places[(places >= done) & (places < done + len(grid))] - done
         parts.append(grid[inside].astype(np.float64))

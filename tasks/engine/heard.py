@@ -18,27 +18,27 @@ class Heard:
         self._epoch = -1.0
         self._files: set[str] = set()
 
-    def hear(self, said: Said) -> None:
+    def hear(self, message: Said) -> None:
         """Takes one message.  Raises UserError for a refused fit, StorageFull if a file does not fit on this
         disk, ValueError for a file that no fit writes."""
-        if isinstance(said, Refused):
-            raise UserError(f"{said.words}; what trains must be the same everywhere (docs/cluster.md)")
-        if isinstance(said, Warned):
-            self.listener.warning(said.words)
-        elif isinstance(said, Row) and said.row["epoch"] > self._epoch:
-            self._epoch = said.row["epoch"]
-            self.listener.epoch(said.row)
-        elif isinstance(said, Saved) and said.name in LEFT:
-            checkpoint.write_bytes(self.folder / said.name, said.content)
-            self._files.add(said.name)
-        elif isinstance(said, Saved):
-            checkpoint.keep(self.folder, said.name, said.content)
-        elif isinstance(said, Over):
-            self._ended(said)
+        if isinstance(message, Refused):
+            raise UserError(f"{message.words}; what trains must be the same everywhere (docs/cluster.md)")
+        if isinstance(message, Warned):
+            self.listener.warning(message.words)
+        elif isinstance(message, Row) and message.row["epoch"] > self._epoch:
+            self._epoch = message.row["epoch"]
+            self.listener.epoch(message.row)
+        elif isinstance(message, Saved) and message.name in LEFT:
+            checkpoint.write_bytes(self.folder / message.name, message.content)
+            self._files.add(message.name)
+        elif isinstance(message, Saved):
+            checkpoint.keep(self.folder, message.name, message.content)
+        elif isinstance(message, Over):
+            self._ended(message)
 
-    def _ended(self, said: Over) -> None:
+    def _ended(self, over: Over) -> None:
         """After a fit that ended well, removes its checkpoints and forecasts of earlier runs."""
-        if said.status == 0 and is_done(self.folder):
+        if over.status == 0 and is_done(self.folder):
             for path in self.folder.glob("*.npy"):
                 if path.name not in self._files:
                     path.unlink()

@@ -180,13 +180,13 @@ def _listen_to(child: subprocess.Popen[str] | Forked, listener: Listener, stop: 
     hearing.start()
     ending.start()
     for line in child.stdout:
-        said = json.loads(line)
-        if "warning" in said:
-            listener.warning(said["warning"])
-        elif "full" in said:
-            tail.append(said["full"])
+        message = json.loads(line)
+        if "warning" in message:
+            listener.warning(message["warning"])
+        elif "full" in message:
+            tail.append(message["full"])
         else:
-            listener.epoch(said)
+            listener.epoch(message)
     code = child.wait()
     hearing.join(timeout=5)
     return code, "".join(tail)

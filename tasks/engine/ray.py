@@ -178,24 +178,24 @@ class Ray:
         ray, panel = _ray(), self._panel_ref(job.panel)
         word = f"lagline-stop-{os.urandom(16).hex()}"
         stream = ray.remote(_task()).options(**self._options(job)).remote(vars(order), [panel], word)
-        alone, patience, said = time.monotonic(), float("inf"), None
+        alone, patience, message = time.monotonic(), float("inf"), None
         try:
-            while not isinstance(said, Over) and time.monotonic() < patience:
+            while not isinstance(message, Over) and time.monotonic() < patience:
                 if stop.is_set() and patience == float("inf"):
                     ray.experimental.internal_kv._internal_kv_put(word, b"1")  # a cancel loses messages
                     patience = time.monotonic() + STOPPING
                 ready, _ = ray.wait([stream], timeout=LOOK, fetch_local=False)
                 alone = time.monotonic() if ready else self._still_there(job, alone)
                 if ready:
-                    said = ray.get(next(stream))
-                    heard.hear(said)
-            return said if isinstance(said, Over) else Over(STOPPED, "", 0.0)
+                    message = ray.get(next(stream))
+                    heard.hear(message)
+            return message if isinstance(message, Over) else Over(STOPPED, "", 0.0)
         except StopIteration:
             raise Lost("a worker ended without a word") from None
         except ray.exceptions.RayError as error:
             return Over(STOPPED, "", 0.0) if stop.is_set() else self._broken(error)
         finally:
-            if not isinstance(said, Over):
+            if not isinstance(message, Over):
                 with suppress(Exception):  # the cluster may be gone
                     ray.cancel(stream, force=True)
             if stop.is_set():
@@ -333,13 +333,13 @@ class Ray:
             raise UserError(f"ray {self.address}: no node gives fits a core; start one with --num-cpus (docs/cluster.md)")
         for entry, answer in zip(giving, asked, strict=True):
             try:
-                facts: Facts = ray.get(answer, timeout=ASKING)
+                machine: Facts = ray.get(answer, timeout=ASKING)
             except (ray.exceptions.TaskUnschedulableError, ray.exceptions.NodeDiedError):
                 continue  # it has died in the meantime
             except ray.exceptions.RayError as error:
                 words = str(error).strip().splitlines()[-1]
                 raise UserError(f"ray {self.address}: node {entry['NodeManagerAddress']} cannot run a fit: {words}") from None
-            yield node_of(entry, facts, self.address)
+            yield node_of(entry, machine, self.address)
 
     @staticmethod
     def _offering() -> list[Mapping[str, Any]]:

@@ -62,14 +62,14 @@ def fitting(pool: Pool, device: str, resources: Resources) -> list[Node]:
     return nodes
 
 
-def node_of(entry: Mapping[str, Any], facts: Facts, address: str) -> Node:
+def node_of(entry: Mapping[str, Any], machine: Facts, address: str) -> Node:
     """A node of Ray's list with its answer.  Raises UserError for one whose fits would differ."""
     where, has = f"ray {address}: node {entry['NodeManagerAddress']}", entry["Resources"]
-    if facts.torch != torch.__version__:
+    if machine.torch != torch.__version__:
         raise UserError(
-            f"{where} has torch {facts.torch}, and this machine {torch.__version__}: install the same there (docs/cluster.md)"
+            f"{where} has torch {machine.torch}, and this machine {torch.__version__}: install the same there (docs/cluster.md)"
         )
-    if facts.code != models_digest():
+    if machine.code != models_digest():
         raise UserError(f"{where} finds other code than this machine's in models/: take it off the path there")
     return Node(
         name=entry["NodeID"],
@@ -77,7 +77,7 @@ def node_of(entry: Mapping[str, Any], facts: Facts, address: str) -> Node:
         cpus=has.get("CPU", 0.0),
         gpus=has.get("GPU", 0.0),
         memory=int(has.get("memory", 0)),
-        kinds=facts.kinds,
-        torch=facts.torch,
-        python=facts.python,
+        kinds=machine.kinds,
+        torch=machine.torch,
+        python=machine.python,
     )

@@ -44,18 +44,18 @@ def gradients_of(model: Model, params: WindowParams, inputs: Inputs) -> Gradient
     mean_LF, mean_AK = _means(model, params, inputs)
     first = 1 + params.gap - (params.ahead if params.future else 0)
     names = (*params.features, *(name for name in params.future if name not in params.features))
-    found: dict[str, list[float | None]] = {name: [None] * (2 + params.gap + params.reach - first) for name in names}
+    by_lag: dict[str, list[float | None]] = {name: [None] * (2 + params.gap + params.reach - first) for name in names}
     for column, (name, window) in enumerate(params.features.items()):
         for sample in range(window.lookback):
             lag = 1 + params.gap + window.delay + window.sampling_rate * sample
-            found[name][lag - first] = float(mean_LF[-1 - sample, column])
+            by_lag[name][lag - first] = float(mean_LF[-1 - sample, column])
     for name in params.future:
         for row in range(params.ahead):
-            found[name][params.gap - row - first] = float(mean_AK[row, params.known.index(name + AHEAD)])
-    total = sum(share or 0.0 for row in found.values() for share in row)
+            by_lag[name][params.gap - row - first] = float(mean_AK[row, params.known.index(name + AHEAD)])
+    total = sum(share or 0.0 for row in by_lag.values() for share in row)
     if not total > 0:
         return None
-    shares = tuple(tuple(None if one is None else one / total for one in row) for row in found.values())
+    shares = tuple(tuple(None if share is None else share / total for share in row) for row in by_lag.values())
     return Gradients(names, first, shares)
 
 
@@ -91,11 +91,11 @@ def attributions(forecaster: Forecaster, inputs: Inputs) -> tuple[Tensor, Tensor
 
     method, x_BX = IntegratedGradients(point_BH), x_BX.where(~gone_BX, from_BX).requires_grad_()
     others = (gone_BX, given.static_BC, given.series_B)
-    found = [
+    parts = [
         method.attribute(x_BX, from_BX, step, others, n_steps=POINTS, internal_batch_size=AT_ONCE).detach()
         for step in spread(own.horizon, MOST_STEPS)
     ]
-    return _apart(torch.cat(found), inputs)
+    return _apart(torch.cat(parts), inputs)
 
 
 def _flat(past_BLF: Tensor, ahead_BAK: Tensor) -> Tensor:

@@ -94,8 +94,8 @@ class Ruler:
     def errors(self, windows: Windows, forecasts: np.ndarray) -> np.ndarray:
         """[W, H] errors of forecasts in this measure; NaN where there is no actual."""
         rows = windows.origins.cpu().numpy()[:, None] + windows.params.gap + 1 + np.arange(windows.params.horizon)
-        found: np.ndarray = (np.abs(windows.panel.target[rows] - forecasts) / self.unit[:, None]) ** self.power
-        return found
+        errors: np.ndarray = (np.abs(windows.panel.target[rows] - forecasts) / self.unit[:, None]) ** self.power
+        return errors
 
 
 @contextlib.contextmanager
@@ -143,17 +143,21 @@ def drivers_of(
 
     def effect(covariate: Covariate, lags: Lags | None = None) -> Effect:
         origins = partners.others if covariate.role is Role.STATIC else partners.own
-        moved = np.mean([errors(Exchanged(windows, one, covariate, lags)) for one in origins], axis=0)
+        moved = np.mean([errors(Exchanged(windows, draw, covariate, lags)) for draw in origins], axis=0)
         return _effect(moved, base, groups)
 
-    whole = {one: effect(one) for one in covariates_of(windows.params, 2 if partners.others else 1)}
-    ranked = sorted(whole, key=lambda one: -whole[one].share)
+    whole = {covariate: effect(covariate) for covariate in covariates_of(windows.params, 2 if partners.others else 1)}
+    ranked = sorted(whole, key=lambda covariate: -whole[covariate].share)
     lags = {
-        one: [LagEffect(*some.rows(one.window, windows.params.gap), effect(one, some)) for some in lags_of(one.window)]
-        for one in [one for one in ranked if one.window][:LAGGED]
-        if one.window
+        covariate: [
+            LagEffect(*some.rows(covariate.window, windows.params.gap), effect(covariate, some))
+            for some in lags_of(covariate.window)
+        ]
+        for covariate in [covariate for covariate in ranked if covariate.window][:LAGGED]
+        if covariate.window
     }
-    return tuple(Driver(one.name, one.role, whole[one], tuple(lags.get(one, ()))) for one in ranked), over
+    drivers = (Driver(each.name, each.role, whole[each], tuple(lags.get(each, ()))) for each in ranked)
+    return tuple(drivers), over
 
 
 def _effect(moved: np.ndarray, base: np.ndarray, groups: Sequence[np.ndarray]) -> Effect:

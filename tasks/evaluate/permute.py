@@ -90,13 +90,13 @@ def covariates_of(params: WindowParams, series: int) -> list[Covariate]:
     Not the calendar, which is the same in the same slot; holidays are not.  Static ones only if there are two
     series.
     """
-    found = []
+    covariates = []
     for name, window in params.features.items():
         role = Role.OWN if name == "y" else Role.BOTH if name in params.future else Role.PAST
-        found.append(Covariate(name, role, window))
-    found += [Covariate(name, Role.AHEAD) for name in params.future if name not in params.features]
-    found += [Covariate(HOLIDAY, Role.BOTH)] if HOLIDAY in params.calendar else []
-    return found + ([Covariate(name, Role.STATIC) for name in params.static] if series > 1 else [])
+        covariates.append(Covariate(name, role, window))
+    covariates += [Covariate(name, Role.AHEAD) for name in params.future if name not in params.features]
+    covariates += [Covariate(HOLIDAY, Role.BOTH)] if HOLIDAY in params.calendar else []
+    return covariates + ([Covariate(name, Role.STATIC) for name in params.static] if series > 1 else [])
 
 
 def lags_of(window: FeatureWindow) -> list[Lags]:
@@ -172,8 +172,8 @@ def partners_of(windows: Windows, slot: int, most: int, draws: int, seed: int = 
 
 def _in_slot(rows: np.ndarray, origin: int, slot: int, params: WindowParams) -> np.ndarray:
     """The rows that share the slot of an origin, and none of the rows that its window spans."""
-    found: np.ndarray = rows[((rows - origin) % slot == 0) & (np.abs(rows - origin) >= params.reach + params.ahead)]
-    return found
+    shared: np.ndarray = rows[((rows - origin) % slot == 0) & (np.abs(rows - origin) >= params.reach + params.ahead)]
+    return shared
 
 
 def _whole_windows(windows: Windows, series: int) -> np.ndarray:
@@ -190,11 +190,11 @@ def _others(
     if len(numbers) < 2:
         return ()
     own = np.searchsorted(numbers, series[some])
-    found = []
+    others = []
     for _ in range(draws):
         shift = generator.integers(1, len(numbers), len(some))
-        found.append(every[first[(own + shift) % len(numbers)]])
-    return tuple(found)
+        others.append(every[first[(own + shift) % len(numbers)]])
+    return tuple(others)
 
 
 def groups_of(windows: Windows, most: int) -> tuple[Sequence[np.ndarray], str]:
@@ -210,4 +210,4 @@ def groups_of(windows: Windows, most: int) -> tuple[Sequence[np.ndarray], str]:
     else:
         number = np.unique(windows.series(windows.origins).cpu().numpy(), return_inverse=True)[1]
         place, over = number * most // max(int(number.max(initial=0)) + 1, 1), "series"
-    return [found for one in range(most) if len(found := np.flatnonzero(place == one))], over
+    return [group for at in range(most) if len(group := np.flatnonzero(place == at))], over

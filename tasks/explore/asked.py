@@ -55,8 +55,8 @@ class Asked:
         try:
             return CsvParams(**parse_yaml(self.csv, "--csv")[0]).model_dump(exclude_unset=True)
         except (ValidationError, TypeError) as error:
-            said = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
-            key, what = ".".join(map(str, said["loc"])), str(said["msg"]).removeprefix("Value error, ")
+            problem = error.errors()[0] if isinstance(error, ValidationError) else {"loc": (), "msg": str(error)}
+            key, what = ".".join(map(str, problem["loc"])), str(problem["msg"]).removeprefix("Value error, ")
             raise UserError(
                 f'--csv {self.csv[:100]}: {key}: {what}; write it like \'{{separator: ";", decimal: ","}}\''
             ) from None

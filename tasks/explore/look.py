@@ -120,7 +120,7 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
         path.encode()
     except UnicodeEncodeError:
         raise UserError(f"{path}: a name that is no UTF-8 cannot stand in a run file; rename it") from None
-    source = look_into(DataParams(path=settled(path), time="time", target="y", frequency="1h"), said=asked.form)
+    source = look_into(DataParams(path=settled(path), time="time", target="y", frequency="1h"), known=asked.form)
     asked = asked if melting else asked.of(source.columns)
     columns, rows = columns_of(source.tables)
     check_numbers(columns, asked)

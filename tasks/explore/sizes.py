@@ -119,8 +119,8 @@ def _reach(season: int, seasons: Mapping[int, float], horizon: int, longest: int
 def _padding(span: int, horizon: int, training: int) -> int:
     """Rows of padding that give a series of `training` rows some windows, a quarter of each observed; or one
     window, if it has too few rows."""
-    some, one = (span + horizon + count - training for count in (max(3, horizon // 2), 1))
-    return max(0, min(some, max(span * 3 // 4, min(one, span - 3))))
+    some, single = (span + horizon + count - training for count in (max(3, horizon // 2), 1))
+    return max(0, min(some, max(span * 3 // 4, min(single, span - 3))))
 
 
 def best_season(seasons: dict[int, float]) -> int:

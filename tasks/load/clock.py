@@ -157,8 +157,8 @@ def went_back(times: Sequence[datetime]) -> str | None:
     """A zone in which all of these local times occurred twice, as clocks went back; None if there is none."""
 
     def twice(time: datetime, clock: ZoneInfo) -> bool:
-        one, two = (time.replace(tzinfo=clock, fold=fold).utcoffset() for fold in (0, 1))
-        return one is not None and two is not None and one > two
+        first, second = (time.replace(tzinfo=clock, fold=fold).utcoffset() for fold in (0, 1))
+        return first is not None and second is not None and first > second
 
     zones = dict.fromkeys([*FIRST_ZONES, *zone_names()]) if times else ()
     return next((zone for zone in zones if all(twice(time, ZoneInfo(zone)) for time in times)), None)

@@ -96,8 +96,8 @@ def _read_only(url: "URL") -> dict[str, bool]:
 
 def _reason(error: BaseException, url: "URL") -> str:
     """The driver's message on one line, without SQLAlchemy's additions and secrets."""
-    said = getattr(error, "orig", None) or error
-    text = " ".join(_masked(str(said), url).split()) or type(said).__name__
+    cause = getattr(error, "orig", None) or error
+    text = " ".join(_masked(str(cause), url).split()) or type(cause).__name__
     return text[:LONGEST_REASON]
 
 

@@ -120,11 +120,11 @@ def _unclear(files: Sequence[Path], layout: CsvParams, example: tuple[str, str],
 
 
 def _two_forms(files: Sequence[Path], layout: CsvParams, point: tuple[str, str], comma: tuple[str, str]) -> UserError:
-    one, other = (f"{cell!r} in column {name!r} ({place_of(files, layout, name, cell)})" for name, cell in (point, comma))
+    first, second = (f"{cell!r} in column {name!r} ({place_of(files, layout, name, cell)})" for name, cell in (point, comma))
     written = layout.model_copy(update={"decimal": ","}).written
     return UnknownForm(
-        f"{files[0]}: numbers are written in two ways: {one} has a decimal point, {other} a decimal comma: make them alike, or "
-        f"say which is right: data.csv: {written} in the run file (for init: --csv '{written}')"
+        f"{files[0]}: numbers are written in two ways: {first} has a decimal point, {second} a decimal comma: make them alike, "
+        f"or say which is right: data.csv: {written} in the run file (for init: --csv '{written}')"
     )
 
 

@@ -166,9 +166,9 @@ def called(path: str, name: str = CALLED) -> Iterator[None]:
     try:
         yield
     except (UserError, ChecksFailed) as error:
-        told = str(error).replace(path, name)
+        text = str(error).replace(path, name)
         if Path(path).is_relative_to(ROOT):  # as a run file writes it
-            told = told.replace(str(Path(path).relative_to(ROOT)), name)
-        if told == str(error):
+            text = text.replace(str(Path(path).relative_to(ROOT)), name)
+        if text == str(error):
             raise
-        raise type(error)(told) from error.__cause__
+        raise type(error)(text) from error.__cause__

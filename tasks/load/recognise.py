@@ -28,23 +28,23 @@ WAYS: dict[str, tuple[dict[str, str], ...]] = {  # number form -> settings that 
 
 
 def open_recognised(
-    data: DataParams, root: Path, files: Sequence[Path], said: Mapping[str, Any]
+    data: DataParams, root: Path, files: Sequence[Path], known: Mapping[str, Any]
 ) -> tuple[DataParams, tuple[Table, ...]]:
     """The tables of a source, whatever their separator, encoding and number format, and its params, with what
     was found in `csv` (None if it is the default for the suffix).
 
-    `files`: of the source; `said`: known keys of `csv`.  Raises UserError if one is unreadable or ambiguous.
+    `files`: of the source; `known`: given keys of `csv`.  Raises UserError if one is unreadable or ambiguous.
     """
     texts = [file for file in files if suffix_of(file) in TEXTS]
     if not texts:
         return data, open_tables(data, root)
-    given = CsvParams(**said)
-    layout = given if {"encoding", "separator", "skip"} <= set(said) else layout_of(texts[0], said.get("encoding")) or PLAIN
-    layout = CsvParams(**{**layout.model_dump(), **said})
+    given = CsvParams(**known)
+    layout = given if {"encoding", "separator", "skip"} <= set(known) else layout_of(texts[0], known.get("encoding")) or PLAIN
+    layout = CsvParams(**{**layout.model_dump(), **known})
     tables = open_tables(data.model_copy(update={"csv": layout}), root)
     text_tables = [table for table in tables if table.file in texts]
     csv = layout
-    if text_tables and not {"decimal", "thousands"} & set(said):
+    if text_tables and not {"decimal", "thousands"} & set(known):
         names = [name for name, kind in text_tables[0].columns.items() if kind == pl.String]
         rows = pl.concat([table.rows.select(map(column, names)) for table in text_tables])
         csv = with_numbers(texts, layout, rows, names)

@@ -148,17 +148,17 @@ def _kind_of(name: str, value: Any) -> Kind:
     )
 
 
-def _wider(name: str, one: Kind, other: Kind, example: object = None) -> Kind:
+def _wider(name: str, kind: Kind, other: Kind, example: object = None) -> Kind:
     """The kind that includes both.  Raises UserError if there is none."""
-    if one is other or other is Kind.NOTHING:
-        return one
-    if one is Kind.NOTHING:
+    if kind is other or other is Kind.NOTHING:
+        return kind
+    if kind is Kind.NOTHING:
         return other
-    if one in WIDER and other in WIDER:
-        return max(one, other, key=WIDER.index)
+    if kind in WIDER and other in WIDER:
+        return max(kind, other, key=WIDER.index)
     such = f" (such as {str(example)[:40]!r})" if example is not None else ""
     raise UserError(
-        f"data.query: column {name!r} mixes {one.words} and {other.words}{such}; make it one type in the query, with CAST"
+        f"data.query: column {name!r} mixes {kind.words} and {other.words}{such}; make it one type in the query, with CAST"
     )
 
 

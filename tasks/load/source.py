@@ -83,13 +83,13 @@ def open_source(data: DataParams, root: Path = ROOT) -> Source:
         raise UserError(named(f"{error}{_hint(data, root)}")) from None
 
 
-def look_into(data: DataParams, root: Path = ROOT, said: Mapping[str, Any] | None = None) -> Source:
-    """Like `open_source` for text in any format, which `data.csv` then holds.  `said`: known keys of it.
+def look_into(data: DataParams, root: Path = ROOT, known: Mapping[str, Any] | None = None) -> Source:
+    """Like `open_source` for text in any format, which `data.csv` then holds.  `known`: given keys of it.
 
     Raises UserError if the format is unclear.
     """
     try:
-        return Source(*open_recognised(data, root, find_files(data, root), said or {}))
+        return Source(*open_recognised(data, root, find_files(data, root), known or {}))
     except UserError as error:
         raise UserError(named(str(error))) from None
 

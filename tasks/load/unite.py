@@ -86,11 +86,11 @@ def _common(tables: Sequence[Table], name: str, kinds: Sequence[pl.DataType]) ->
     try:
         return pl.concat([pl.Series(name, [], kind).to_frame() for kind in kinds], how="vertical_relaxed").schema[name]
     except PolarsError:
-        one = tables[0]
-        other = next(table for table in tables if table.columns[name] != one.columns[name])
+        first = tables[0]
+        other = next(table for table in tables if table.columns[name] != first.columns[name])
         raise UserError(
-            f"{other.name}: column {name!r} holds {other.columns[name]}, and {one.columns[name]} in {one.name}: write it alike "
-            "in all files, or name fewer files in data.path"
+            f"{other.name}: column {name!r} holds {other.columns[name]}, and {first.columns[name]} in {first.name}: write it "
+            "alike in all files, or name fewer files in data.path"
         ) from None
 
 

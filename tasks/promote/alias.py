@@ -126,9 +126,9 @@ def accept(name: str, home: Path, reason: str) -> Entry | None:
         if not book.faults:
             return None
         version, created = (None, None) if now is None else (str(now.version), _made(now))
-        said, why = ledger.champion(book.entries), "; ".join(book.faults)
+        recorded, why = ledger.champion(book.entries), "; ".join(book.faults)
         return ledger.close_entry(
-            ledger.open_entry(book, home, Draft(Event.ACCEPTED, version or "", version, said, why, created, reason))
+            ledger.open_entry(book, home, Draft(Event.ACCEPTED, version or "", version, recorded, why, created, reason))
         )
 
 
@@ -213,11 +213,11 @@ def _back(turn: Turn, home: Path, unsealed: bool, reason: str) -> tuple[str, str
     if earlier is None:
         before = f"before {f'version {now}' if now else 'now'}{' that is still there' if others else ''}"
         raise NothingBefore(f"{name}: no champion came {before}: there is nothing to roll back to")
-    was, found = now or stack[-1], needed(name, earlier)
+    was, registered = now or stack[-1], needed(name, earlier)
     why = f"version {earlier} is champion again, after {was}"
-    with opened(found, servable=True, unsealed=unsealed) as version:  # a damaged version cannot be champion
+    with opened(registered, servable=True, unsealed=unsealed) as version:  # a damaged version cannot be champion
         why += "" if version.sealed else ", without a seal (--unsealed)"
-        draft = Draft(Event.ROLLBACK, earlier, earlier, now, why, _made(found), reason)
+        draft = Draft(Event.ROLLBACK, earlier, earlier, now, why, _made(registered), reason)
         carry_out(turn, home, draft)
     return was, earlier
 

@@ -60,9 +60,9 @@ class Yardstick:
         """The measure's name for people."""
         return SCORES[self.scale.by]
 
-    def lead(self, frame: pl.DataFrame, one: str, other: str) -> Difference | None:
+    def lead(self, frame: pl.DataFrame, model: str, other: str) -> Difference | None:
         """How much larger one model's score is than another's; None if there is nothing to compare."""
-        return compared([frame], [one], [other], self.scale)
+        return compared([frame], [model], [other], self.scale)
 
 
 def enough_origins(frame: pl.DataFrame) -> GateResult:

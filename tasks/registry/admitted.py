@@ -22,14 +22,14 @@ def admit(version: Version, home: Path, judging: bool = False) -> None:
     names the code, or one of its files has another hash than recorded.
     """
     own = version.facts.code
-    wanted = {one.target: one for one in (*own, *(version.trained_on.bar_code if judging else ()))}
+    wanted = {code.target: code for code in (*own, *(version.trained_on.bar_code if judging else ()))}
     if not wanted:
         return
     here = code_here(wanted.values(), version.facts.name, home)
-    for one in here:
-        _check_files(version, one.target, wanted[one.target].files, one.files)
+    for code in here:
+        _check_files(version, code.target, wanted[code.target].files, code.files)
     if own:
-        _check_files(version, ARCHIVE, {file: digest for one in own for file, digest in one.files.items()}, _packed(version))
+        _check_files(version, ARCHIVE, {file: digest for code in own for file, digest in code.files.items()}, _packed(version))
     from models.baseline_fit import take_in_baselines  # imports pandas: only when needed
 
     try:
@@ -38,11 +38,11 @@ def admit(version: Version, home: Path, judging: bool = False) -> None:
         raise UserError(f"{version}: {error}") from error
 
 
-def _check_files(version: Version, what: str, recorded: Mapping[str, str], found: Mapping[str, str]) -> None:
+def _check_files(version: Version, what: str, recorded: Mapping[str, str], present: Mapping[str, str]) -> None:
     """Raises UserError unless all files are there with their hashes, and no others."""
-    for file in sorted({*recorded, *found}):
-        if recorded.get(file) != found.get(file):
-            then, now = (known.get(file, "none")[:12] for known in (recorded, found))
+    for file in sorted({*recorded, *present}):
+        if recorded.get(file) != present.get(file):
+            then, now = (known.get(file, "none")[:12] for known in (recorded, present))
             raise UserError(
                 f"{version} forecasts with {what}, code from outside this repository, and {file} is not as recorded "
                 f"({then} then, {now} now): it is not imported; bring the recorded file back, or compare again"

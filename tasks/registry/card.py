@@ -109,13 +109,13 @@ def _memory(bundle: BundleFacts, card: MemoryCard | None) -> list[str]:
     return ["## Memory", f"- {measured}{whose}", ""]
 
 
-def _drivers(found: Importance | None, made: TrainedOn, target: str) -> list[str]:
+def _drivers(importance: Importance | None, made: TrainedOn, target: str) -> list[str]:
     """What drives its forecasts; empty if another model was measured."""
-    if found is None or found.model != made.label:
+    if importance is None or importance.model != made.label:
         return []
-    rows = [" | ".join(map(_plain, row)) for row in rows_of(found, target, DRIVERS)]
+    rows = [" | ".join(map(_plain, row)) for row in rows_of(importance, target, DRIVERS)]
     head = [f"| {' | '.join(HEADS)} |", "|---|---|---:|---:|---:|"]
-    return ["## What drives the forecast", _plain(told(found)), "", *head, *(f"| {row} |" for row in rows), ""]
+    return ["## What drives the forecast", _plain(told(importance)), "", *head, *(f"| {row} |" for row in rows), ""]
 
 
 def _limits(bundle: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:

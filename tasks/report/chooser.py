@@ -81,22 +81,22 @@ class Chooser:
         return asdict(self)
 
 
-def chooser_of(found: Comparison, run: RunParams, data: Data) -> Chooser | None:
+def chooser_of(comparison: Comparison, run: RunParams, data: Data) -> Chooser | None:
     """What the picture draws; None if the model to use has no forecasts on test."""
-    model, other = found.shown, beside(found)
-    errors = found.errors_by_series(model).drop_nulls(model).sort(model, "unique_id", descending=[True, False])
-    ranked, start = errors["unique_id"].to_list(), start_series(found)
+    model, other = comparison.shown, beside(comparison)
+    errors = comparison.errors_by_series(model).drop_nulls(model).sort(model, "unique_id", descending=[True, False])
+    ranked, start = errors["unique_id"].to_list(), start_series(comparison)
     if start is None:
         return None
-    windows, horizon = data.windows, found.test.horizon
+    windows, horizon = data.windows, comparison.test.horizon
     history = max(LEAST, min(BEFORE * horizon, MOST))
     each = history + windows.gap + 5 * horizon  # the actuals, and four numbers a step
     places = some_places(len(ranked), min(MOST_SERIES, max(NUMBERS // each, 1)), ranked.index(start))
     origins = max(NUMBERS // (each * len(places)), 1)
     level = shown_level(run.evaluation.levels)
     ends = [f"{model}-{end}-{level}" for end in ("lo", "hi")]
-    ends = [name for name in ends if name in pl.read_parquet_schema(found.test.path)]
-    rows = found.test.read(model, other, *ends, series=[ranked[place] for place in places])
+    ends = [name for name in ends if name in pl.read_parquet_schema(comparison.test.path)]
+    rows = comparison.test.read(model, other, *ends, series=[ranked[place] for place in places])
     of_each = {key[0]: part for key, part in rows.partition_by("unique_id", as_dict=True).items()}
     columns, lines = (model, other, *ends), list[Line]()
     for place in places:
@@ -145,10 +145,10 @@ def _whole_days(times: pl.Series) -> bool:
     return bool(((times.dt.hour() == 0) & (times.dt.minute() == 0) & (times.dt.second() == 0)).all())
 
 
-def _moment(one: object, whole_days: bool) -> str:
-    if isinstance(one, datetime):
-        return f"{one:%Y-%m-%d}" if whole_days else f"{one:%Y-%m-%d %H:%M}"
-    return str(one)
+def _moment(time: object, whole_days: bool) -> str:
+    if isinstance(time, datetime):
+        return f"{time:%Y-%m-%d}" if whole_days else f"{time:%Y-%m-%d %H:%M}"
+    return str(time)
 
 
 def _numbers(values: Sequence[float | None]) -> Numbers:

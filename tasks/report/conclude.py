@@ -13,28 +13,28 @@ from tasks.report.verdict import FEWEST, Conclusion, verdict_on
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def verdict_of(found: Comparison, run: RunParams) -> Conclusion:
+def verdict_of(comparison: Comparison, run: RunParams) -> Conclusion:
     """The verdict on a comparison.  Test scores enter its marks and choose nothing."""
-    board, by = found.board, run.evaluation.choose_by
-    one = held(found, found.shown, run.evaluation.levels, run.promotion.coverage)
-    return verdict_on(board, gain_of(found), by, run.data.target, one, _slices(found))
+    board, by = comparison.board, run.evaluation.choose_by
+    intervals = held(comparison, comparison.shown, run.evaluation.levels, run.promotion.coverage)
+    return verdict_on(board, gain_of(comparison), by, run.data.target, intervals, _slices(comparison))
 
 
-def gain_of(found: Comparison) -> Difference | None:
+def gain_of(comparison: Comparison) -> Difference | None:
     """The best variant's score minus the best baseline's, and how certain that is."""
-    return found.to_baseline.get(found.best or "")
+    return comparison.to_baseline.get(comparison.best or "")
 
 
-def _slices(found: Comparison) -> dict[str, float] | None:
+def _slices(comparison: Comparison) -> dict[str, float] | None:
     """The best variant's skill against the best baseline, the mean over its fits, by the name of a slice.
 
     Slices: fifths of the series by size (of fewer than ten: series), steps, hours and weekdays with enough
     rows.  None if no variant finished.
     """
-    fits = [row.name for row in found.rows if row.variant == found.best and row.finished]
-    if not fits or "skill" not in found.slices.columns:
+    fits = [row.name for row in comparison.rows if row.variant == comparison.best and row.finished]
+    if not fits or "skill" not in comparison.slices.columns:
         return None
-    rows = found.slices.filter(pl.col("model").is_in(fits))
+    rows = comparison.slices.filter(pl.col("model").is_in(fits))
     left_out = "series" if (rows["by"] == "fifth").any() else ""
     known = rows.filter(pl.col("by") != left_out, pl.col("skill").is_finite(), pl.col("n") >= FEWEST)
     means = known.group_by("by", "value", maintain_order=True).agg(pl.col("skill").mean())

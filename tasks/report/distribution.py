@@ -44,23 +44,23 @@ class Held:
 
     def words(self) -> str:
         """Whether they hold for every group, as a clause."""
-        said = f"the {self.level} % intervals of {self.model} hold {_percent(self.pool)} of the actuals on test"
+        clause = f"the {self.level} % intervals of {self.model} hold {_percent(self.pool)} of the actuals on test"
         every = "every fifth of the series by size" if self.fifths else "every series"
         if self.wanted is None:
             shares = sorted(self.groups.values())
-            return said + (f"; in {every} {_percent(shares[0])[:-2]} to {_percent(shares[-1])}" if len(shares) > 1 else "")
+            return clause + (f"; in {every} {_percent(shares[0])[:-2]} to {_percent(shares[-1])}" if len(shares) > 1 else "")
         low, high = (f"{100 * end:.0f}" for end in self.wanted)
         inside = self._fits(self.pool)
         if len(self.groups) < 2:
-            return f"{said}: {'within' if inside else 'outside'} the {low} to {high} % of promotion.coverage"
+            return f"{clause}: {'within' if inside else 'outside'} the {low} to {high} % of promotion.coverage"
         out = {name: share for name, share in self.groups.items() if not self._fits(share)}
         if out:
             named = [f"{_percent(share)} in {'the ' if self.fifths else ''}{visible(name)}" for name, share in out.items()]
-            return f"{said}, but they do not hold in {every}: {', '.join(named)} (promotion.coverage: {low} to {high} %)"
+            return f"{clause}, but they do not hold in {every}: {', '.join(named)} (promotion.coverage: {low} to {high} %)"
         ends = f"{_percent(min(self.groups.values()))[:-2]} to {_percent(max(self.groups.values()))}"
         if not inside:
-            return f"{said}, outside the {low} to {high} % of promotion.coverage, though {every} lies within ({ends})"
-        return f"{said}, and they hold in {every}: {ends}, within the {low} to {high} % of promotion.coverage"
+            return f"{clause}, outside the {low} to {high} % of promotion.coverage, though {every} lies within ({ends})"
+        return f"{clause}, and they hold in {every}: {ends}, within the {low} to {high} % of promotion.coverage"
 
     def _fits(self, share: float) -> bool:
         return self.wanted is None or self.wanted[0] <= share <= self.wanted[1]
@@ -153,9 +153,9 @@ def fans_of(comparison: Comparison, coverage: Held, calibration: Calibration, bo
         rows = rows.filter(pl.col("cutoff").is_in(newest_apart(rows).head(origins).implode())).sort("cutoff", "step")
         actuals = target_frame(panel, [name]).filter(pl.col("ds") <= rows["ds"].max()).sort("ds")
         before = actuals.filter(pl.col("ds") <= rows["cutoff"].min()).tail(BEFORE * comparison.test.horizon)
-        said = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name
-        said += f"; inside the {coverage.level} % interval: {_percent(inside[name])}"
-        fans.append(Fan(said, pl.concat([before, actuals.filter(pl.col("ds") > rows["cutoff"].min())]), rows))
+        title = f"{name}: the {words} of {len(ranked):,} series by interval score" if words else name
+        title += f"; inside the {coverage.level} % interval: {_percent(inside[name])}"
+        fans.append(Fan(title, pl.concat([before, actuals.filter(pl.col("ds") > rows["cutoff"].min())]), rows))
     return fans
 
 

@@ -189,9 +189,9 @@ def shown(rows: Sequence[ScoreRow], columns: Sequence[str], choose_by: Measure =
     return [name for name in names if name not in some or any(row[name] is not None for row in rows)]
 
 
-def _differ(one: float | None, other: float | None) -> bool:
+def _differ(score: float | None, other: float | None) -> bool:
     """Whether both are known and differ by more than rounding."""
-    return one is not None and other is not None and not math.isclose(one, other, rel_tol=SAME)
+    return score is not None and other is not None and not math.isclose(score, other, rel_tol=SAME)
 
 
 def to_table(board: Board, width: int = 80, choose_by: Measure = "mae") -> Table:

@@ -116,15 +116,15 @@ def drawn_models(board: pl.DataFrame, bar: str) -> list[str]:
     return [name for name in kinds if name in ranked[:LINES]]
 
 
-def start_series(found: Comparison) -> str | None:
+def start_series(comparison: Comparison) -> str | None:
     """The series that the report draws first: the one in the middle by error; None if nothing was forecast."""
-    drawn = drawn_series(found)
+    drawn = drawn_series(comparison)
     return drawn[len(drawn) // 2] if drawn else None
 
 
-def still(found: Comparison) -> str:
+def still(comparison: Comparison) -> str:
     """The file name of its picture."""
-    drawn = drawn_series(found)
+    drawn = drawn_series(comparison)
     return f"forecasts/{file_name(len(drawn) // 2, drawn[len(drawn) // 2])}"
 
 

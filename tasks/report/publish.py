@@ -260,7 +260,7 @@ def _range(counts: Sequence[int]) -> str:
 
 def _again(where: Publication) -> Html:
     printed = where.about.fingerprint
-    facts = {
+    pairs = {
         "MLflow run": where.parent,
         "revision": printed["revision"],
         "clean": printed["clean"] or f"no: {named(printed.get('changed', ())) or 'no revision holds this code'}",
@@ -272,7 +272,7 @@ def _again(where: Publication) -> Html:
         "lock": printed["lock"],
     }
     whole = logs.to_yaml(where.run.model_dump(mode="json"))
-    return pages.code(where.about.command) + pages.facts(facts) + pages.folded("the whole of the params", pages.code(whole))
+    return pages.code(where.about.command) + pages.facts(pairs) + pages.folded("the whole of the params", pages.code(whole))
 
 
 def _keep_forecasts(comparison: Comparison, where: Publication) -> None:

@@ -18,14 +18,14 @@ ROWS = 5  # of the leaderboard
 Drawn = tuple[bytes, bytes | None]  # a picture's PNG, and its version for a phone
 
 
-def top_of(found: Comparison, run: RunParams, verdict: Conclusion, data: Data, pictures: Mapping[str, Drawn]) -> Html:
+def top_of(comparison: Comparison, run: RunParams, verdict: Conclusion, data: Data, pictures: Mapping[str, Drawn]) -> Html:
     """The marks, the forecasts of a series to choose, and the best rows of the leaderboard."""
     marks = marks_of(verdict)
-    shown, best = chooser_of(found, run, data), report.to_html(found.board, NARROW, run.evaluation.choose_by, ROWS)
+    shown, best = chooser_of(comparison, run, data), report.to_html(comparison.board, NARROW, run.evaluation.choose_by, ROWS)
     if shown is None:
         return marks + best
     caption = f"{shown.series[shown.start].name}: forecasts and what came"
-    instead = pages.figure(caption, *pictures[still(found)])
+    instead = pages.figure(caption, *pictures[still(comparison)])
     return marks + pages.chooser(shown.to_dict(), shown.words(), _legend(shown), instead) + best
 
 

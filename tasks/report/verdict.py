@@ -56,12 +56,12 @@ class Conclusion:
 
     def lines(self, width: int) -> list[str]:
         """The sentence, and a paragraph per mark, in lines of at most `width` columns."""
-        found = _wrapped(self.sentence, width)
+        lines = _wrapped(self.sentence, width)
         for mark in self.marks:
             sign = "?" if mark.answer is Answer.UNKNOWN else str(mark.answer)
-            said = f"{mark.name} cannot be said" if mark.answer is Answer.UNKNOWN else mark.name
-            found += _wrapped(f"  {sign:<3}  {said}: {mark.words}", width, " " * 7)
-        return found
+            name = f"{mark.name} cannot be said" if mark.answer is Answer.UNKNOWN else mark.name
+            lines += _wrapped(f"  {sign:<3}  {name}: {mark.words}", width, " " * 7)
+        return lines
 
     def markdown(self) -> str:
         """The sentence in bold and the marks as a list; nothing of the data is markup."""
@@ -75,9 +75,9 @@ def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
     return [line.replace(NO_BREAK, " ") for line in textwrap.wrap(whole, width, subsequent_indent=indent)]
 
 
-def marks_of(told: Conclusion) -> Html:
+def marks_of(conclusion: Conclusion) -> Html:
     """The marks as HTML: each with a sign and a word for its answer."""
-    return marks([(LOOKS[mark.answer], mark.name, str(mark.answer), mark.words) for mark in told.marks])
+    return marks([(LOOKS[mark.answer], mark.name, str(mark.answer), mark.words) for mark in conclusion.marks])
 
 
 def verdict_on(
@@ -94,13 +94,13 @@ def verdict_on(
     model to use.  `slices`: the best variant's skill against the best baseline by the name of a slice.  What
     is None cannot be said, as of a leaderboard without a verdict, which an earlier lagline wrote.
     """
-    found = (
+    answers = (
         _beats(board, choose_by),
         _more_than_chance(board, gain),
         _hold(intervals),
         _every_slice(board, slices),
     )
-    return Conclusion(board.chosen.name if board.chosen else "", _sentence(board, choose_by, target), found)
+    return Conclusion(board.chosen.name if board.chosen else "", _sentence(board, choose_by, target), answers)
 
 
 def _sentence(board: Board, choose_by: Measure, target: str) -> str:
@@ -174,15 +174,15 @@ def _span(gain: Difference) -> str:
     return ""
 
 
-def _hold(one: "Held | None") -> Mark:
-    name = f"{INTERVALS} in every {'series' if one and not one.fifths else 'fifth of the series'}"
-    if one is None:
+def _hold(held: "Held | None") -> Mark:
+    name = f"{INTERVALS} in every {'series' if held and not held.fifths else 'fifth of the series'}"
+    if held is None:
         return Mark(name, Answer.UNKNOWN, "the model to use has no intervals")
-    if one.holds is None:
-        return Mark(name, Answer.UNKNOWN, f"promotion.coverage is about 90 %, and {one.words()}")
-    if one.fewest < FEWEST:
-        return Mark(name, Answer.UNKNOWN, f"{one.fewest} rows of a group are too few, {FEWEST} are needed; {one.words()}")
-    return Mark(name, Answer.YES if one.holds else Answer.NO, one.words())
+    if held.holds is None:
+        return Mark(name, Answer.UNKNOWN, f"promotion.coverage is about 90 %, and {held.words()}")
+    if held.fewest < FEWEST:
+        return Mark(name, Answer.UNKNOWN, f"{held.fewest} rows of a group are too few, {FEWEST} are needed; {held.words()}")
+    return Mark(name, Answer.YES if held.holds else Answer.NO, held.words())
 
 
 def _every_slice(board: Board, skills: Mapping[str, float] | None) -> Mark:

@@ -133,11 +133,11 @@ def _said(time: datetime | int, frequency: Frequency) -> str:
 
 def _notes(tail: pl.DataFrame, rows: pl.DataFrame, future: Sequence[str]) -> Iterator[str]:
     """Notes on values that the table and the history state differently; counts covariates in both."""
-    one, other = (
+    old, new = (
         frame.select("unique_id", "ds", *(column(name).fill_nan(None).alias(f"{mark}{at}") for at, name in enumerate(future)))
         for frame, mark in ((tail, "old"), (rows, "new"))
     )
-    both = one.join(other, on=["unique_id", "ds"], how="left")
+    both = old.join(new, on=["unique_id", "ds"], how="left")
     says = [(pl.col(f"old{at}").is_not_null(), pl.col(f"old{at}").ne_missing(pl.col(f"new{at}"))) for at in range(len(future))]
     if count := both.filter(pl.any_horizontal(there & differs for there, differs in says)).height:
         rows_of = "row" if count == 1 else "rows"

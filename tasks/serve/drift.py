@@ -65,8 +65,8 @@ def edges_of(values: np.ndarray) -> np.ndarray:
     some = some[np.isfinite(some)]
     if not len(some):
         return np.empty(0)
-    found = np.unique(np.quantile(some, np.linspace(0, 1, 101), method="inverted_cdf"))
-    return np.concatenate(([np.nextafter(found[0], -np.inf)], found))
+    edges = np.unique(np.quantile(some, np.linspace(0, 1, 101), method="inverted_cdf"))
+    return np.concatenate(([np.nextafter(edges[0], -np.inf)], edges))
 
 
 def counted(values: np.ndarray, bucket: np.ndarray, buckets: int, edges: np.ndarray) -> np.ndarray:
@@ -88,8 +88,8 @@ def drift(feature: str, trained: np.ndarray, since: np.ndarray) -> Drift:
         return Drift(feature, judged=False)
     group = _groups(trained.sum(0))
     below = _below(trained)
-    found = [_window(feature, length, below, since, group, ALLOWED / 2 / len(lengths)) for length in lengths]
-    worst = max(found, key=lambda one: one.excess)
+    windows = [_window(feature, length, below, since, group, ALLOWED / 2 / len(lengths)) for length in lengths]
+    worst = max(windows, key=lambda one: one.excess)
     jump = _jump(trained, since)
     begin = None
     if jump.excess > 1:
@@ -121,7 +121,7 @@ def _jump(trained: np.ndarray, since: np.ndarray) -> _Jump:
     """The place in the rows since that looks most like the start of a jump, over several lengths."""
     least = FEWEST_ROWS * len(trained) / max(trained.sum(), 1)
     lengths = [one for one in STRETCHES if least <= one <= len(since) and len(trained) // one > FEWEST]
-    below, first, found = _below(np.concatenate((trained, since))), len(trained), [_Jump()]
+    below, first, jumps = _below(np.concatenate((trained, since))), len(trained), [_Jump()]
     for length in lengths:
         allowed = ALLOWED / 2 / len(lengths) / len(since)
         distances = _adjacent(below, np.arange(length, len(below) - length), length)
@@ -129,8 +129,8 @@ def _jump(trained: np.ndarray, since: np.ndarray) -> _Jump:
         bar = max(_share(_bar(_logit(own[np.isfinite(own)]), len(trained) // length - 1, allowed)), LEAST_DISTANCE)
         if np.isfinite(new).any():
             at = int(np.nanargmax(new))
-            found.append(_Jump(float(new[at]), bar, length, at))
-    return max(found, key=lambda one: one.excess)
+            jumps.append(_Jump(float(new[at]), bar, length, at))
+    return max(jumps, key=lambda one: one.excess)
 
 
 def _adjacent(below: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
@@ -142,11 +142,11 @@ def _adjacent(below: np.ndarray, places: np.ndarray, length: int) -> np.ndarray:
 
 def _lengths(trained: int, since: int) -> list[int]:
     """The lengths of the newest windows that are judged, in buckets: each half of the one before."""
-    length, found = min(since, trained // FEWEST), list[int]()
+    length, lengths = min(since, trained // FEWEST), list[int]()
     while length >= min(SHORTEST, max(since, 1)) and length > 0:
-        found.append(length)
+        lengths.append(length)
         length //= 2
-    return found
+    return lengths
 
 
 def _groups(trained: np.ndarray) -> np.ndarray:

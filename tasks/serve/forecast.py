@@ -129,8 +129,8 @@ def forecast_frame(
         parts.append(part.with_columns(frequency.shown(pl.col(name)).alias(name) for name in ("cutoff", "ds")))
     made = pl.concat(parts)
     by = made.select("unique_id", "model").unique(maintain_order=True)
-    said = version.model.notes(*by.get_columns())
-    return made, tuple(filter(None, (too_short(short, version), *_left_out(left, kept, version, alone), *said)))
+    notes = version.model.notes(*by.get_columns())
+    return made, tuple(filter(None, (too_short(short, version), *_left_out(left, kept, version, alone), *notes)))
 
 
 def _start(version: Version, asked: Asked) -> str | int | None:

@@ -122,12 +122,12 @@ def _numbers(forecasts: Forecasts, outlook: Outlook) -> pages.Html:
     rows = in_columns_of(forecasts.given, newest, Path("x.csv")).rows
     values = [name for name in newest.columns if name.startswith("yhat")]
     times = rows.select(pl.exclude(*values, "cutoff", "model")).get_columns()[-len(forecasts.given.times) :]
-    said = [" ".join(map(str, row)) for row in zip(*(column.to_list() for column in times), strict=True)]
+    labels = [" ".join(map(str, row)) for row in zip(*(column.to_list() for column in times), strict=True)]
     numbers = [
         ["" if value != value else f"{value:,.6g}" for value in row]
         for row in rows.select(values).fill_null(math.nan).iter_rows()
     ]
-    body = [(time, *row) for time, row in zip(said, numbers, strict=True)]
+    body = [(time, *row) for time, row in zip(labels, numbers, strict=True)]
     heads = ("time", *(_said(name) for name in values))
     return pages.folded("the newest forecast in numbers", pages.grid(heads, body))
 

@@ -53,9 +53,9 @@ class Since:
     courses: Mapping[str, pl.DataFrame] = field(default_factory=dict)
     unit: str = "steps"
 
-    def began(self, one: Drift) -> str:
+    def began(self, drift: Drift) -> str:
         """The day or time at which a feature's drift began; empty without one."""
-        return "" if one.since is None else moment(self.times[one.since])
+        return "" if drift.since is None else moment(self.times[drift.since])
 
 
 def moment(time: object) -> str:
@@ -93,11 +93,11 @@ def since(version: Version, panel: Panel, table: pl.DataFrame, clock: str | None
     both = [_scaled(rows, trained, len(features)) for rows in (trained, new)]
     (old, _), (late, times) = (_bucketed(rows, grid, clock) for rows in both)
     drifts = tuple(_judged(name, f"f{n}", old, late) for n, (name, _) in enumerate(features))
-    courses = {one.feature: _course(f"f{n}", old, late) for n, one in enumerate(drifts) if one.since is not None}
+    courses = {drift.feature: _course(f"f{n}", old, late) for n, drift in enumerate(drifts) if drift.since is not None}
     newest = here["ds"].max()
     steps = 0 if newest is None else max(_steps(grid, ends["last"].max(), newest), 0)
-    found = _series(ends, here, grid, version.facts.windows.horizon)
-    return Since(new.height, steps, newest, times, drifts, found, courses, "days" if _by_days(grid) else "steps")
+    series = _series(ends, here, grid, version.facts.windows.horizon)
+    return Since(new.height, steps, newest, times, drifts, series, courses, "days" if _by_days(grid) else "steps")
 
 
 def _trained(panel: Panel, features: Sequence[tuple[str, str]], grid: Frequency) -> pl.DataFrame:
@@ -170,8 +170,8 @@ def _judged(feature: str, name: str, old: pl.DataFrame, late: pl.DataFrame) -> D
     values = [rows[name].fill_null(np.nan).to_numpy() for rows in (old, late)]
     edges = edges_of(values[0])
     counts = [
-        counted(found, rows["bucket"].to_numpy(), int(rows["bucket"].max() or 0) + 1, edges)  # type: ignore[arg-type]
-        for found, rows in zip(values, (old, late), strict=True)
+        counted(column, rows["bucket"].to_numpy(), int(rows["bucket"].max() or 0) + 1, edges)  # type: ignore[arg-type]
+        for column, rows in zip(values, (old, late), strict=True)
     ]
     return drift(feature, *counts)
 

@@ -95,16 +95,16 @@ def watch(version: Version, run: RunParams, home: Path, data: str | None = None,
     source = open_source(run.data) if data is None else table_of(version, data)
     try:
         table = (numbers(run, source, version) if data is None else read(version, source)).rows
-        found = since(version, panel, table, source.clock.zone, run.evaluation.season)
+        changes = since(version, panel, table, source.clock.zone, run.evaluation.season)
         if past is None and data is None:
             past = served(run, home, _history(table), version.version, source.frequency)
         stored = past is not None and past.skill is not None
-        past = past if stored else _as_of_then(version, run, table, source, found)
+        past = past if stored else _as_of_then(version, run, table, source, changes)
     except ValueError as error:
         raise UserError(f"{where}: {error}") from None
-    findings = (*_of_forecasts(past, run), *_of_drift(found), *_of_series(found.series))
+    findings = (*_of_forecasts(past, run), *_of_drift(changes), *_of_series(changes.series))
     clock = source.clock.zone or "UTC"
-    return Watched(version.name, version.version, clock, version.trained_on.newest_time, found, past, stored, tuple(findings))
+    return Watched(version.name, version.version, clock, version.trained_on.newest_time, changes, past, stored, tuple(findings))
 
 
 def own_run(version: Version, run: RunParams | None = None) -> RunParams:
@@ -117,12 +117,12 @@ def _history(table: pl.DataFrame) -> pl.DataFrame:
     return table.select("unique_id", "ds", pl.col("y").cast(pl.Float64).fill_nan(None)).sort("unique_id", "ds")
 
 
-def _as_of_then(version: Version, run: RunParams, table: pl.DataFrame, source: Source, found: Since) -> Realised | None:
+def _as_of_then(version: Version, run: RunParams, table: pl.DataFrame, source: Source, changes: Since) -> Realised | None:
     """How forecasts from (at most RECENT) cutoffs since training turn out, made now from the rows up to each."""
     made = version.trained_on
-    if not found.steps:
+    if not changes.steps:
         return None
-    asked = Asked(start=made.newest_time, stride=math.ceil(found.steps / RECENT))
+    asked = Asked(start=made.newest_time, stride=math.ceil(changes.steps / RECENT))
     forecasts, _ = forecast_frame(version, table, asked)
     own = forecasts.filter(pl.col("model") == version.facts.variant)
     if own.is_empty():
@@ -153,39 +153,39 @@ def _below_since(by_cutoff: pl.DataFrame, floor: float) -> str:
     return moment(by_cutoff["cutoff"][-count]) if count else ""
 
 
-def _of_drift(found: Since) -> Iterator[Finding]:
+def _of_drift(changes: Since) -> Iterator[Finding]:
     """Features that drift, by most first."""
-    for one in ranked(found.drifts):
-        if one.since is not None:
-            yield Finding(About.DRIFT, f"{visible(one.feature)} drifts", found.began(one), measured(one, found.unit))
+    for drift in ranked(changes.drifts):
+        if drift.since is not None:
+            yield Finding(About.DRIFT, f"{visible(drift.feature)} drifts", changes.began(drift), measured(drift, changes.unit))
 
 
 def ranked(some: Sequence[Drift]) -> list[Drift]:
     """Features in order: those furthest above their bars first."""
-    return sorted(some, key=lambda one: (not one.judged, -one.excess, one.feature))
+    return sorted(some, key=lambda drift: (not drift.judged, -drift.excess, drift.feature))
 
 
-def measured(one: Drift, unit: str) -> str:
+def measured(drift: Drift, unit: str) -> str:
     """How far a feature is from training, in words; each number with the largest that is usual."""
     parts = []
-    if one.missing - one.missing_before > GONE:
-        parts.append(f"missing in {one.missing:.0%} of rows, in training in {one.missing_before:.0%}")
-    if one.psi > one.psi_bar:
-        parts.append(f"PSI {one.psi:.2g}, usually up to {one.psi_bar:.2g}")
-    if above(one.distance, one.distance_bar) > 1:
-        parts.append(f"KS distance {one.distance:.2f}, usually up to {one.distance_bar:.2f}")
-    if above(one.jump, one.jump_bar) > 1 and not parts:
-        parts.append(f"KS distance {one.jump:.2f} from the {one.stretch} {unit} before, usually up to {one.jump_bar:.2f}")
+    if drift.missing - drift.missing_before > GONE:
+        parts.append(f"missing in {drift.missing:.0%} of rows, in training in {drift.missing_before:.0%}")
+    if drift.psi > drift.psi_bar:
+        parts.append(f"PSI {drift.psi:.2g}, usually up to {drift.psi_bar:.2g}")
+    if above(drift.distance, drift.distance_bar) > 1:
+        parts.append(f"KS distance {drift.distance:.2f}, usually up to {drift.distance_bar:.2f}")
+    if above(drift.jump, drift.jump_bar) > 1 and not parts:
+        parts.append(f"KS distance {drift.jump:.2f} from the {drift.stretch} {unit} before, usually up to {drift.jump_bar:.2f}")
     return "; ".join(parts)
 
 
-def _of_series(found: Series) -> Iterator[Finding]:
+def _of_series(series: Series) -> Iterator[Finding]:
     """Series of training that are absent or late; new ones are no reason to worry."""
-    if found.absent:
-        yield Finding(About.SERIES, f"{_counted(len(found.absent), ' of training')} absent ({named(found.absent)})")
-    if found.late:
-        some = [f"{visible(name)}, {steps:,} steps" for name, steps in found.late]
-        yield Finding(About.SERIES, f"{_counted(len(found.late))} late ({_some(some)})")
+    if series.absent:
+        yield Finding(About.SERIES, f"{_counted(len(series.absent), ' of training')} absent ({named(series.absent)})")
+    if series.late:
+        some = [f"{visible(name)}, {steps:,} steps" for name, steps in series.late]
+        yield Finding(About.SERIES, f"{_counted(len(series.late))} late ({_some(some)})")
 
 
 def _counted(count: int, which: str = "") -> str:

@@ -32,7 +32,7 @@ UNKNOWN = (
 def page(seen: Watched) -> str:
     """The whole page: offline, every name escaped."""
     sections = [
-        pages.Section("found", "What was found", body=pages.bullets([str(one) for one in seen.findings])),
+        pages.Section("found", "What was found", body=pages.bullets([str(finding) for finding in seen.findings])),
         _forecasts(seen),
         _drift(seen),
         _series(seen),
@@ -82,21 +82,21 @@ def _ages(by_age: pl.DataFrame) -> pages.Html:
         rows=pl.col("n").sum(),
     )
     heads = ("age", "rows", "error", "best naive", "skill", "90 % covers")
-    return pages.grid(heads, [_age(one) for one in some.iter_rows(named=True)])
+    return pages.grid(heads, [_age(row) for row in some.iter_rows(named=True)])
 
 
-def _age(one: dict[str, float]) -> list[str]:
-    age = f"{one['first']:,}" if one["first"] == one["last"] else f"{one['first']:,} to {one['last']:,}"
-    skill = f"{1 - one['mae'] / one['naive_mae']:+.1%}" if one["naive_mae"] else ""
-    covered = "" if one["coverage"] is None else f"{one['coverage']:.1%}"
-    return [age, f"{one['rows']:,}", f"{one['mae']:.4g}", f"{one['naive_mae']:.4g}", skill, covered]
+def _age(row: dict[str, float]) -> list[str]:
+    age = f"{row['first']:,}" if row["first"] == row["last"] else f"{row['first']:,} to {row['last']:,}"
+    skill = f"{1 - row['mae'] / row['naive_mae']:+.1%}" if row["naive_mae"] else ""
+    covered = "" if row["coverage"] is None else f"{row['coverage']:.1%}"
+    return [age, f"{row['rows']:,}", f"{row['mae']:.4g}", f"{row['naive_mae']:.4g}", skill, covered]
 
 
 def _error_picture(by_age: pl.DataFrame, narrow: bool) -> bytes:
     figure, ax = new_figure(*((4.2, 3.2) if narrow else (9, 3.4)))
     mark = "o" if by_age.height < 40 else None
-    for name, color, said in (("naive_mae", BAR, "best naive"), ("mae", CHOSEN, "the version")):
-        ax.plot(by_age["age"].to_numpy(), by_age[name].to_numpy(), color=color, lw=1.6, marker=mark, ms=3, label=said)
+    for name, color, text in (("naive_mae", BAR, "best naive"), ("mae", CHOSEN, "the version")):
+        ax.plot(by_age["age"].to_numpy(), by_age[name].to_numpy(), color=color, lw=1.6, marker=mark, ms=3, label=text)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("age of the model in steps")
     ax.set_ylabel("mean absolute error")
@@ -110,7 +110,7 @@ def _drift(seen: Watched) -> pages.Section:
     some = ranked(seen.since.drifts)
     heads = [pages.Cell("column"), pages.Cell("drifts"), *(pages.Cell(head, pages.NUMBER) for head in
              ("PSI", "usual", "KS distance", "usual", "window", "jump", "usual", "missing"))]  # fmt: skip
-    body = pages.table(heads, [_row(one, seen) for one in some])
+    body = pages.table(heads, [_row(drift, seen) for drift in some])
     note = (
         "Of the columns that the version reads, less their usual level at that place of the season, in standard "
         "deviations of each series' training. 'Usual' is what training's own windows exceed 1 % of the time (of the "
@@ -120,33 +120,34 @@ def _drift(seen: Watched) -> pages.Section:
     return pages.Section("drift", "Drift", note, list(_pictures(seen, some)), body)
 
 
-def _row(one: Drift, seen: Watched) -> pages.Row:
-    if not one.judged:
-        return pages.Row([pages.Cell(visible(one.feature)), pages.Cell("not judged: too few rows", "long")], "quiet")
-    when = f"since {seen.since.began(one)}" if one.since is not None else "no"
+def _row(drift: Drift, seen: Watched) -> pages.Row:
+    if not drift.judged:
+        return pages.Row([pages.Cell(visible(drift.feature)), pages.Cell("not judged: too few rows", "long")], "quiet")
+    when = f"since {seen.since.began(drift)}" if drift.since is not None else "no"
     numbers = (
-        f"{one.psi:.2g}",
-        f"{one.psi_bar:.2g}",
-        f"{one.distance:.2f}",
-        f"{one.distance_bar:.2f}",
-        f"{one.window:,}",
-        f"{one.jump:.2f}",
-        f"{one.jump_bar:.2f}",
+        f"{drift.psi:.2g}",
+        f"{drift.psi_bar:.2g}",
+        f"{drift.distance:.2f}",
+        f"{drift.distance_bar:.2f}",
+        f"{drift.window:,}",
+        f"{drift.jump:.2f}",
+        f"{drift.jump_bar:.2f}",
     )
-    cells = [pages.Cell(text, pages.NUMBER) for text in (*numbers, f"{one.missing:.1%}")]
-    return pages.Row([pages.Cell(visible(one.feature)), pages.Cell(when, "fail" if one.since is not None else "ok"), *cells])
+    cells = [pages.Cell(text, pages.NUMBER) for text in (*numbers, f"{drift.missing:.1%}")]
+    began = pages.Cell(when, "fail" if drift.since is not None else "ok")
+    return pages.Row([pages.Cell(visible(drift.feature)), began, *cells])
 
 
 def _pictures(seen: Watched, some: Sequence[Drift]) -> Iterator[pages.Html]:
-    for one in [one for one in some if one.since is not None][:DRAWN]:
-        course, when = seen.since.courses[one.feature], seen.since.began(one)
-        caption = f"{visible(one.feature)} drifts since {when} ({measured(one, seen.since.unit)}): median, and 8 rows of 10"
+    for drift in [drift for drift in some if drift.since is not None][:DRAWN]:
+        course, when = seen.since.courses[drift.feature], seen.since.began(drift)
+        caption = f"{visible(drift.feature)} drifts since {when} ({measured(drift, seen.since.unit)}): median, and 8 rows of 10"
         yield pages.figure(
-            caption, *(png(_course(course, one, seen, narrow), HAND if narrow else DESK) for narrow in (False, True))
+            caption, *(png(_course(course, drift, seen, narrow), HAND if narrow else DESK) for narrow in (False, True))
         )
 
 
-def _course(course: pl.DataFrame, one: Drift, seen: Watched, narrow: bool) -> "Figure":
+def _course(course: pl.DataFrame, drift: Drift, seen: Watched, narrow: bool) -> "Figure":
     """A feature before and since, with the end of training and the start of its drift."""
     figure, ax = new_figure(*((4.2, 2.9) if narrow else (9, 2.9)))
     rows = course.rename({"start": "ds"})
@@ -157,8 +158,8 @@ def _course(course: pl.DataFrame, one: Drift, seen: Watched, narrow: bool) -> "F
     ax.fill_between(at, low, high, color=CHOSEN, alpha=0.2, lw=0)
     ax.plot(at, rows["mid"].to_numpy(), color=CHOSEN, lw=1.4)
     ax.axvline(starts.to_numpy()[0], color=QUIET, lw=1, ls="--")
-    ax.axvline(starts.to_numpy()[one.since or 0], color=BAR, lw=1.4)
-    ax.set_title(f"{label(visible(one.feature), 30)}", loc="left", fontsize=10)
+    ax.axvline(starts.to_numpy()[drift.since or 0], color=BAR, lw=1.4)
+    ax.set_title(f"{label(visible(drift.feature), 30)}", loc="left", fontsize=10)
     ax.set_title("grey: training ends; red: the drift begins", loc="right", fontsize=8, color=ACTUAL)
     ax.set_ylabel("training's deviations")
     time_axis(ax, rows, seen.clock, 4 if narrow else 9)
@@ -167,9 +168,9 @@ def _course(course: pl.DataFrame, one: Drift, seen: Watched, narrow: bool) -> "F
 
 def _series(seen: Watched) -> pages.Section:
     """Series that are absent, late or new."""
-    found = seen.since.series
-    late = [(visible(name), f"late by {steps:,} steps") for name, steps in found.late]
-    rows = [*((visible(name), "absent") for name in found.absent), *late, *((visible(name), "new") for name in found.new)]
+    series = seen.since.series
+    late = [(visible(name), f"late by {steps:,} steps") for name, steps in series.late]
+    rows = [*((visible(name), "absent") for name in series.absent), *late, *((visible(name), "new") for name in series.new)]
     if not rows:
         return pages.Section("series", "Series", body=pages.paragraph("All series of training are there and up to date."))
     note = "" if len(rows) <= NAMES else f"The first {NAMES} of {len(rows):,}."

@@ -27,9 +27,9 @@ def record(seen: Watched, text: str, home: Path) -> str:
     """Logs a watch to the one run of its version, at the model's age as step; returns the run's id."""
     experiment = runs.experiment(f"{seen.name}{REALISED}", home)
     tags = {"kind": KIND, "version": seen.version}
-    found = runs.find_run(experiment, tags)
+    run = runs.find_run(experiment, tags)
     name = f"watch version {seen.version}"
-    run_id = runs.made_run(experiment, name, f"{KIND}-{seen.version}", tags) if found is None else found.info.run_id
+    run_id = runs.made_run(experiment, name, f"{KIND}-{seen.version}", tags) if run is None else run.info.run_id
     runs.go_on(run_id)
     logs.log_metrics(run_id, metrics(seen), seen.since.steps)
     logs.log_text(run_id, text, "watch.html")
@@ -40,10 +40,10 @@ def record(seen: Watched, text: str, home: Path) -> str:
 
 def metrics(seen: Watched) -> dict[str, float | None]:
     """The numbers of a watch, by the names of MLflow."""
-    drifts, series, past = [one for one in seen.since.drifts if one.judged], seen.since.series, seen.realised
-    found: dict[str, float | None] = {
+    drifts, series, past = [drift for drift in seen.since.drifts if drift.judged], seen.since.series, seen.realised
+    numbers: dict[str, float | None] = {
         "findings": len(seen.findings),
-        "drifting_columns": sum(one.since is not None for one in drifts),
+        "drifting_columns": sum(drift.since is not None for drift in drifts),
         "absent_series": len(series.absent),
         "late_series": len(series.late),
         "new_series": len(series.new),
@@ -51,15 +51,15 @@ def metrics(seen: Watched) -> dict[str, float | None]:
         "realised_skill": past.skill if past else None,
         f"realised_coverage_{COVERAGE}": past.coverage if past else None,
     }
-    for one in sorted(drifts, key=lambda one: -one.excess)[:MOST]:
-        found |= {logs.legal(f"psi_{one.feature}"): one.psi, logs.legal(f"ks_{one.feature}"): one.distance}
-    return found
+    for drift in sorted(drifts, key=lambda drift: -drift.excess)[:MOST]:
+        numbers |= {logs.legal(f"psi_{drift.feature}"): drift.psi, logs.legal(f"ks_{drift.feature}"): drift.distance}
+    return numbers
 
 
 def tell(seen: Watched) -> None:
     """Runs LAGLINE_NOTIFY_COMMAND if something was found."""
     if seen.findings:
-        some = [{"about": one.about, "why": str(one), "since": one.since} for one in seen.findings]
+        some = [{"about": finding.about, "why": str(finding), "since": finding.since} for finding in seen.findings]
         notify(KIND, seen.name, version=seen.version, why=seen.verdict, findings=some)
 
 
@@ -95,11 +95,11 @@ def watch_champion(run: RunParams, home: Path, looked: LookedBack) -> Outlook:
 
 
 def _watched(run: RunParams, home: Path, looked: LookedBack) -> None:
-    found = find(run.name, CHAMPION)
-    if found is None:
+    champion = find(run.name, CHAMPION)
+    if champion is None:
         return
-    past = looked.realised if looked.champion == str(found.version) else None
-    with opened(found) as version:
+    past = looked.realised if looked.champion == str(champion.version) else None
+    with opened(champion) as version:
         seen = watch(version, own_run(version, run), home, past=past)
     record(seen, page(seen), home)
     tell(seen)

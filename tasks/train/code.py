@@ -55,14 +55,14 @@ class Sources:
 
     def of(self, *starts: Path) -> frozenset[Path]:
         """All of them, at any depth, `starts` and packages included.  Raises SyntaxError naming the file."""
-        found: set[Path] = set()
+        files: set[Path] = set()
         todo = [*starts]
         while todo:
             path = todo.pop()
-            if path not in found:
-                found.add(path)
+            if path not in files:
+                files.add(path)
                 todo += [file for name in self._followed(path) for file in run_by(self.root, name)]
-        return frozenset(found)
+        return frozenset(files)
 
     def _followed(self, path: Path) -> Iterator[str]:
         """The modules of a file that are followed; the others are noted."""

@@ -113,8 +113,8 @@ def _baselines(job: Job) -> set[str]:
 
 def _outside(job: Job) -> dict[str, Mapping[str, object]]:
     """The code from outside of a job, if it has any."""
-    found = outside_facts(job)
-    return {"outside": found} if found else {}
+    code = outside_facts(job)
+    return {"outside": code} if code else {}
 
 
 def _code_of(job: Job) -> str:
@@ -158,11 +158,11 @@ def comparison_identity(run: RunParams, fits: Sequence[Planned]) -> str:
 def _named(run: RunParams) -> dict[str, object]:
     """The code of a run's measures and baselines from outside, if it has any."""
     sections = {"metrics": run.metrics, "baselines": run.baselines}
-    found = {
+    by_section = {
         section: {name: code.facts() for name, target in named.items() for code in code_of(target)}
         for section, named in sections.items()
     }
-    return {section: facts for section, facts in found.items() if facts}
+    return {section: by_name for section, by_name in by_section.items() if by_name}
 
 
 def fingerprint(job: Job, panel_digest: str) -> Fingerprint:

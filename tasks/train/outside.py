@@ -62,25 +62,25 @@ def _keys(run: RunParams) -> Iterable[tuple[str, str, str]]:
 def take_in_all(plan: Plan, home: Path | None = None) -> None:
     """Imports what a plan's run file names, and records the file in `home`.  Raises UserError, naming the key."""
     folder = plan.path.resolve().parent
-    found = named(plan.run, folder)
-    if found and not engine().here:
-        raise UserError(f"{found[0].key}: code from outside does not travel to a cluster: unset LAGLINE_ENGINE")
-    for one in found:
-        if one.key.startswith("families.") and one.name in FAMILIES:
-            raise UserError(f"{one.key}: {one.name} is a family of lagline itself: use another name")
+    entries = named(plan.run, folder)
+    if entries and not engine().here:
+        raise UserError(f"{entries[0].key}: code from outside does not travel to a cluster: unset LAGLINE_ENGINE")
+    for entry in entries:
+        if entry.key.startswith("families.") and entry.name in FAMILIES:
+            raise UserError(f"{entry.key}: {entry.name} is a family of lagline itself: use another name")
         try:
-            imported = take_in(one.code)
-            if one.key.startswith("losses."):
-                check_loss(one.code.target)
-            elif one.key.startswith("metrics."):
-                check_metric(one)
-            elif one.key.startswith("baselines."):
-                _take_in_baseline(one)
+            imported = take_in(entry.code)
+            if entry.key.startswith("losses."):
+                check_loss(entry.code.target)
+            elif entry.key.startswith("metrics."):
+                check_metric(entry)
+            elif entry.key.startswith("baselines."):
+                _take_in_baseline(entry)
             else:
                 as_network(imported)
         except OutsideError as error:
-            raise UserError(f"{one.key}: {error}") from error
-    if found and home is not None:
+            raise UserError(f"{entry.key}: {error}") from error
+    if entries and home is not None:
         (home / "outside").mkdir(exist_ok=True)
         with placed(home / "outside" / f"{plan.run.name}.json") as path:
             path.write_text(json.dumps({"run_file": str(plan.path.resolve())}))
@@ -110,15 +110,15 @@ def key_of(variant: VariantParams) -> str:
 
 def check_outside(variant: VariantParams) -> None:
     """Raises UserError if a variant's family is from outside, and would fail only after it was trained."""
-    for one in variant.members or (variant,):
-        if not (key := key_of(one)):
+    for member in variant.members or (variant,):
+        if not (key := key_of(member)):
             continue
-        own = {name: value for name, value in one.network.items() if takes(family_of(one.family) or Network, name)}
-        for check, wrong in failures(Subject(one.family, own), AT_ONCE):
+        own = {name: value for name, value in member.network.items() if takes(family_of(member.family) or Network, name)}
+        for check, wrong in failures(Subject(member.family, own), AT_ONCE):
             if wrong:
                 raise UserError(
-                    f"variant {one.variant}: {key} fails the check {check.name}: {wrong}; {check.remedy} "
-                    f"(all checks: python -m flows check-family {one.family})"
+                    f"variant {member.variant}: {key} fails the check {check.name}: {wrong}; {check.remedy} "
+                    f"(all checks: python -m flows check-family {member.family})"
                 )
 
 
@@ -155,9 +155,9 @@ def _roots(top: str, folder: Path) -> list[Path]:
     """The folders in which a top-level module lies: next to the run file, or on Python's path."""
     if top in OURS or top in sys.stdlib_module_names:
         return []
-    found = [folder] if any(one.exists() for one in (folder / top, folder / f"{top}.py")) else []
+    roots = [folder] if any(one.exists() for one in (folder / top, folder / f"{top}.py")) else []
     elsewhere = installed_at(top)
-    return [*found, elsewhere] if elsewhere is not None and elsewhere not in found else found
+    return [*roots, elsewhere] if elsewhere is not None and elsewhere not in roots else roots
 
 
 def _libraries(modules: Iterable[str]) -> dict[str, str]:
@@ -176,25 +176,25 @@ def check_metric(named: Named) -> None:
 def measured(measure: Callable[..., Any], name: str, y: np.ndarray, forecast: np.ndarray) -> np.ndarray:
     """[rows] a measure from outside.  Raises OutsideError unless it is a finite number for each row."""
     try:
-        found = np.asarray(measure(y, forecast), np.float64)
+        values = np.asarray(measure(y, forecast), np.float64)
     except Exception as error:
         raise OutsideError(f"{name} raised {type(error).__name__}: {error}") from error
-    if found.shape != y.shape:
-        raise OutsideError(f"{name} must give one number for each row, an array of {list(y.shape)}, not {list(found.shape)}")
-    if not np.isfinite(found).all():
+    if values.shape != y.shape:
+        raise OutsideError(f"{name} must give one number for each row, an array of {list(y.shape)}, not {list(values.shape)}")
+    if not np.isfinite(values).all():
         raise OutsideError(f"{name} gives a number that is not finite")
-    return found
+    return values
 
 
 def code_of(*names: str) -> tuple[Outside, ...]:
     """The code of a family and a loss, as a job holds it: without those of lagline itself."""
-    return tuple(found for found in map(known, names) if found)
+    return tuple(code for code in map(known, names) if code)
 
 
 def outside_of(job: Job) -> tuple[Outside, ...]:
     """The code from outside of a job and its members, each once, in the order of their targets."""
-    found = {one.target: one for each in (job, *job.members) for one in each.outside}
-    return tuple(found[target] for target in sorted(found))
+    by_target = {one.target: one for each in (job, *job.members) for one in each.outside}
+    return tuple(by_target[target] for target in sorted(by_target))
 
 
 def outside_facts(job: Job) -> dict[str, object]:
@@ -218,14 +218,14 @@ def code_here(wanted: Iterable[Outside], name: str, home: Path) -> tuple[Outside
     run_file = _run_file(name, home)
     targets = _targets(run_file) if run_file is not None else {}
     here = dict[str, Outside]()
-    for one in wanted:
-        if run_file is None or one.target not in targets:
+    for code in wanted:
+        if run_file is None or code.target not in targets:
             where = f"{run_file} does not name it" if run_file else f"no run file of {name} was compared in {home}"
             raise UserError(
-                f"{one.target} is code from outside this repository, and {where}: it is imported only where a local run file "
+                f"{code.target} is code from outside this repository, and {where}: it is imported only where a local run file "
                 "names it; compare with that file first"
             )
-        here[one.target] = find(one.target, run_file.parent, targets[one.target])
+        here[code.target] = find(code.target, run_file.parent, targets[code.target])
     return tuple(here.values())
 
 
@@ -249,8 +249,8 @@ def _targets(run_file: Path) -> dict[str, str]:
     sections = {section: tree.get(section) for section in SECTIONS}
     return {
         target: f"{section}.{name}"
-        for section, found in sections.items()
-        if isinstance(found, Mapping)
-        for name, target in found.items()
+        for section, entries in sections.items()
+        if isinstance(entries, Mapping)
+        for name, target in entries.items()
         if isinstance(target, str) and re.fullmatch(TARGET, target)
     }

@@ -187,14 +187,14 @@ def _run_git(root: Path, *arguments: str, given: str = "") -> bytes:
         raise NoRevision(f"git cannot be run here ({error.strerror})") from None
     with process:
         try:
-            said, errors = process.communicate(given.encode(), SECONDS)
+            output, errors = process.communicate(given.encode(), SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             raise NoRevision(f"git does not answer within {SECONDS:g} s") from None
     if process.returncode:
         first = next(iter(errors.decode("utf-8", "replace").splitlines()), f"exit status {process.returncode}")
         raise NoRevision(f"git says: {first[:200].removeprefix('fatal: ')}", _advice(root))
-    return said
+    return output
 
 
 def _advice(root: Path) -> str:

@@ -48,10 +48,10 @@ def allowed(finding: Finding) -> str:
 
 def heading(verdict: Verdict) -> str:
     """What was checked: rows, series and their time span."""
-    facts = verdict.facts
-    first, last = (str(facts[end]).removesuffix("+00:00") for end in ("first", "last"))
-    zone = " UTC" if str(facts["last"]).endswith("+00:00") else ""
-    return f"{facts['rows']:,} rows, {facts['series']:,} series, {first} to {last}{zone}"
+    summary = verdict.facts
+    first, last = (str(summary[end]).removesuffix("+00:00") for end in ("first", "last"))
+    zone = " UTC" if str(summary["last"]).endswith("+00:00") else ""
+    return f"{summary['rows']:,} rows, {summary['series']:,} series, {first} to {last}{zone}"
 
 
 def named(series: list[str]) -> str:

@@ -25,8 +25,8 @@ def effect_plot(drivers: Sequence[Driver], names: Mapping[str, str], model: str,
     """A bar per covariate with its spread, names before bars; at a desk also its effect by step of the horizon."""
     height, steps = ROW * len(drivers) + 1.6, len(drivers[0].effect.by_step)
     both = not narrow and steps > 1
-    figure, found = new_figure(4.2 if narrow else 10, height, columns=2 if both else 1, width_ratios=[3, 2] if both else None)
-    bars, *heat = list(found) if both else [found]
+    figure, axes = new_figure(4.2 if narrow else 10, height, columns=2 if both else 1, width_ratios=[3, 2] if both else None)
+    bars, *heat = list(axes) if both else [axes]
     _bars(bars, drivers, names)
     if heat:
         _steps(figure, heat[0], drivers)
@@ -40,20 +40,20 @@ def _title(words: str, narrow: bool) -> str:
 
 def _bars(ax: "Axes", drivers: Sequence[Driver], names: Mapping[str, str]) -> None:
     ax.grid(axis="y", visible=False)
-    for place, one in enumerate(drivers):
-        share, spread = 100 * one.effect.share, 100 * (one.effect.spread or 0.0)
-        color = CHOSEN if one.effect.clear else QUIET
+    for place, driver in enumerate(drivers):
+        share, spread = 100 * driver.effect.share, 100 * (driver.effect.spread or 0.0)
+        color = CHOSEN if driver.effect.clear else QUIET
         ax.barh(place, share, height=0.62, color=color, zorder=2)
         ax.plot([share - spread, share + spread], [place, place], color=ACTUAL, lw=1.4, zorder=3)
     ax.axvline(0, color=ACTUAL, lw=0.8, zorder=1)
-    ax.set_yticks(range(len(drivers)), [label(names[one.name], 24) for one in drivers])
+    ax.set_yticks(range(len(drivers)), [label(names[driver.name], 24) for driver in drivers])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(drivers) - 0.4, -0.6)
     ax.set_xlabel(AXIS, fontsize=9)
 
 
 def _steps(figure: "Figure", ax: "Axes", drivers: Sequence[Driver]) -> None:
-    values = 100 * np.array([one.effect.by_step for one in drivers])
+    values = 100 * np.array([driver.effect.by_step for driver in drivers])
     steps = values.shape[1]
     _heat(figure, ax, values, (0.5, steps + 0.5), "in %")
     ax.set_yticks([])
@@ -89,20 +89,20 @@ def lag_plot(drivers: Sequence[Driver], names: Mapping[str, str], narrow: bool =
     """The effect of each block of lags by itself: a row per feature, narrow blocks near the first step."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    some = [one for one in drivers if one.lags]
+    some = [driver for driver in drivers if driver.lags]
     figure, ax = new_figure(4.2 if narrow else 10, ROW * len(some) + 1.6)
     shades = LinearSegmentedColormap.from_list("effects", SHADES)
-    most = max(one.effect.share for one in drivers)
-    top = max(FAINT * most, max(lag.effect.share for one in some for lag in one.lags))
-    for place, one in enumerate(some):
-        for lag in one.lags:
+    most = max(driver.effect.share for driver in drivers)
+    top = max(FAINT * most, max(lag.effect.share for driver in some for lag in driver.lags))
+    for place, driver in enumerate(some):
+        for lag in driver.lags:
             share = max(lag.effect.share, 0.0) / top if top > 0 and lag.effect.clear else 0.0
             ax.barh(place, lag.last + 1 - lag.first, left=lag.first, height=0.7, color=shades(share), ec="white", lw=0.8)
             if share > 0.2:
                 _number(ax, lag.first, lag.last, place, lag.effect.share, share)
-    _lag_axis(ax, [lag.last for one in some for lag in one.lags], [lag.first for one in some for lag in one.lags])
+    _lag_axis(ax, [lag.last for driver in some for lag in driver.lags], [lag.first for driver in some for lag in driver.lags])
     ax.grid(visible=False)
-    ax.set_yticks(range(len(some)), [label(names[one.name], 24) for one in some])
+    ax.set_yticks(range(len(some)), [label(names[driver.name], 24) for driver in some])
     ax.tick_params(axis="y", length=0)
     ax.set_ylim(len(some) - 0.4, -0.6)
     ax.set_title(
@@ -131,23 +131,23 @@ def _lag_axis(ax: "Axes", lasts: Sequence[int], firsts: Sequence[int]) -> None:
     ax.set_xlabel(LAGS, fontsize=9)
 
 
-def gradient_plot(found: Gradients, names: Mapping[str, str], model: str, narrow: bool = False) -> "Figure":
+def gradient_plot(gradients: Gradients, names: Mapping[str, str], model: str, narrow: bool = False) -> "Figure":
     """The integrated gradients of the features that move the forecast most, over their lags."""
-    values = 100 * np.array(found.shares, float)  # None becomes NaN
+    values = 100 * np.array(gradients.shares, float)  # None becomes NaN
     figure, ax = new_figure(4.2 if narrow else 10, ROW * len(values) + 1.7)
     lags = values.shape[1]
-    _heat(figure, ax, values[:, ::-1], (found.first + lags - 0.5, found.first - 0.5), "in %")
-    ax.set_yticks(range(len(values)), [label(names[name], 24) for name in found.names])
+    _heat(figure, ax, values[:, ::-1], (gradients.first + lags - 0.5, gradients.first - 0.5), "in %")
+    ax.set_yticks(range(len(values)), [label(names[name], 24) for name in gradients.names])
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(LAGS + (KNOWN if found.first < 1 else ""), fontsize=8 if narrow else 9)
+    ax.set_xlabel(LAGS + (KNOWN if gradients.first < 1 else ""), fontsize=8 if narrow else 9)
     _whole(ax, lags)
     words = f"Integrated gradients of {label(model, 24)}"
     ax.set_title(words + ("" if narrow else ": the share of each feature and lag in its forecasts"), loc="left", fontsize=11)
     return figure
 
 
-def strongest_first(found: Gradients, most: int) -> Gradients:
+def strongest_first(gradients: Gradients, most: int) -> Gradients:
     """At most so many of the features, the one with the largest share first."""
-    sums: list[Any] = [sum(share or 0.0 for share in row) for row in found.shares]
+    sums: list[Any] = [sum(share or 0.0 for share in row) for row in gradients.shares]
     order = sorted(range(len(sums)), key=lambda place: -sums[place])[:most]
-    return Gradients(tuple(found.names[at] for at in order), found.first, tuple(found.shares[at] for at in order))
+    return Gradients(tuple(gradients.names[at] for at in order), gradients.first, tuple(gradients.shares[at] for at in order))

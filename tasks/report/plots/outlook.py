@@ -29,8 +29,8 @@ class Outlook:
     @property
     def levels(self) -> list[str]:
         """The forecasts' intervals in percent, as their columns write it, widest first."""
-        said = [name.removeprefix(LOW) for name in self.forecasts.columns if name.startswith(LOW)]
-        return sorted(said, key=float, reverse=True)
+        levels = [name.removeprefix(LOW) for name in self.forecasts.columns if name.startswith(LOW)]
+        return sorted(levels, key=float, reverse=True)
 
 
 def outlook_of(series: str, known: pl.DataFrame, forecasts: pl.DataFrame, rows: int) -> Outlook:

@@ -84,7 +84,7 @@ def box(x: float, y: float, width: float, height: float) -> Box:
     return x - width / 2, y - height / 2, x + width / 2, y + height / 2
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(box: Box, other: Box) -> float:
     """The area shared by two boxes."""
-    across = min(one[2], other[2]) - max(one[0], other[0])
-    return max(across, 0.0) * max(min(one[3], other[3]) - max(one[1], other[1]), 0.0)
+    across = min(box[2], other[2]) - max(box[0], other[0])
+    return max(across, 0.0) * max(min(box[3], other[3]) - max(box[1], other[1]), 0.0)

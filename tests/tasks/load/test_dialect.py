@@ -183,14 +183,14 @@ def test_a_run_file_without_the_form_is_told_what_to_write(tmp_path: Path, text:
 def test_what_the_caller_says_is_not_asked_again(tmp_path: Path, said: dict[str, str], values: list[float]) -> None:
     (tmp_path / "x.csv").write_text("sep=;\nzeit;menge\n" + small("1,234 2,345 19,148", ";"))
     data = DataParams(path=str(tmp_path / "x.csv"), time="zeit", target="menge", frequency="1d")
-    seen = look_into(data, said=said)
+    seen = look_into(data, known=said)
     assert seen.data.csv == CsvParams(separator=";", skip=1, **said)
     assert scan_series(seen, []).collect()["y"].cast(pl.Float64).to_list() == values
 
 
 def test_an_encoding_that_the_caller_says_is_read(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes("zeit;ort;menge\n2024-01-01;Москва;1,5\n2024-01-02;Москва;2,5\n".encode("cp1251"))
-    seen = look_into(params(tmp_path / "x.csv"), said={"encoding": "cp1251"})
+    seen = look_into(params(tmp_path / "x.csv"), known={"encoding": "cp1251"})
     assert seen.data.csv == CsvParams(separator=";", decimal=",", encoding="cp1251")
     assert scan_series(seen, []).collect()["unique_id"][0] == "Москва"
 
