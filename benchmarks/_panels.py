@@ -46,7 +46,7 @@ PANELS = (*SOURCES, NYC)
 HELD_OUT = ("bike", "beijing")  # no default was ever tuned on these
 
 
-def found(name: str, folder: Path | None) -> Path | None:
+def file_of(name: str, folder: Path | None) -> Path | None:
     """The file of a panel in a folder, by its own name there or as `<panel>.parquet`; None where there is none."""
     if name == NYC:
         return SHIPPED

@@ -39,7 +39,7 @@ from typing import Any
 import polars as pl
 
 from benchmarks._judged import Ahead, Row, ahead_of, facts_of, judged, report
-from benchmarks._panels import KINDS, NYC, PANELS, SHIPPED, SOURCES, found, generated, read
+from benchmarks._panels import KINDS, NYC, PANELS, SHIPPED, SOURCES, file_of, generated, read
 from flows.runtime.state import prepare
 from params.load import load_run
 from tasks.files import ROOT, placed
@@ -128,7 +128,7 @@ def _tables(given: argparse.Namespace, work: Path, missing: list[str]) -> Iterat
     """The tables that are asked for and there, each written when its turn comes; names of the others go to `missing`."""
     public = PANELS if given.data or not given.generated else ()
     for name in public if given.only is None else [name for name in public if name in given.only]:
-        file = found(name, given.data)
+        file = file_of(name, given.data)
         if file is None:
             missing.append(name)
             continue

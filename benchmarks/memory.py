@@ -212,7 +212,7 @@ def all_runs(runs: list[tuple[str, str, int, Budget]]) -> Iterator[Found]:
             yield done.result()
 
 
-def told(run: Found) -> str:
+def line_of(run: Found) -> str:
     """One line."""
     verdict = f"solved in {run.steps:,} steps" if run.solved else f"not solved in {run.steps:,}"
     before, after = ("-" if value is None else f"{value:.1e}" for value in (run.reach_before, run.reach))
@@ -274,11 +274,11 @@ def main() -> None:
     started, results, order = time.perf_counter(), [], [run[:3] for run in runs]
     for run in all_runs(runs):
         results.append(run)
-        print(told(run), flush=True)
+        print(line_of(run), flush=True)
     results.sort(key=lambda run: (run.task, run.length, order.index((run.network, run.task, run.length))))
     print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes; in order:")
     for run in results:
-        print(told(run))
+        print(line_of(run))
     for task, length in dict.fromkeys((run.task, run.length) for run in results):
         names = [run.network for run in results if (run.task, run.length, run.solved) == (task, length, True)]
         print(f"{task} {length}: solved by {', '.join(names) or 'none'}")

@@ -219,12 +219,12 @@ def main() -> None:
     for line in lines(fixed, rest):
         print(line)
     content = [
-        {**asdict(size), "verbs": {verb: _facts(spent) for verb, spent in size.verbs.items()}} for size in (fixed, *rest)
+        {**asdict(size), "verbs": {verb: _rounded(spent) for verb, spent in size.verbs.items()}} for size in (fixed, *rest)
     ]
     print(json.dumps(content))
 
 
-def _facts(spent: Spent) -> dict[str, object]:
+def _rounded(spent: Spent) -> dict[str, object]:
     """All but what it said, in the digits that count."""
     seconds = {stage: round(value, 2) for stage, value in spent.cpu_of.items()}
     return {"cpu": round(spent.cpu, 2), "peak": spent.peak, "cpu_of": seconds, "peak_of": spent.peak_of}

@@ -30,7 +30,7 @@ from unittest.mock import patch
 import optuna
 from optuna.samplers import RandomSampler
 
-from benchmarks._panels import found, read, thinned
+from benchmarks._panels import file_of, read, thinned
 from flows.runtime.state import prepare
 from params.load import load_plan, load_run
 from params.search import Value
@@ -102,7 +102,7 @@ def _params(panel: str, data: Path | None, work: Path) -> Path | None:
     """The run file of a panel: the shipped one, or what `init` writes for its table; None where the table is not there."""
     if panel == SHIPPED:
         return ROOT / "params" / f"{SHIPPED}.yaml"
-    file = found(panel, data)
+    file = file_of(panel, data)
     if file is None:
         return None
     folder = work / panel

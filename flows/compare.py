@@ -144,12 +144,12 @@ def _train(run: RunParams, prepared: Prepared, trainer: Trainer, board: Board, f
     def fitted() -> Baselines:
         with board.stage("fitted baselines") as stage:
 
-            def told(name: str, done: int, total: int) -> None:
+            def on_progress(name: str, done: int, total: int) -> None:
                 if trainer.stop.is_set():
                     raise KeyboardInterrupt
                 stage.advance(done, total, name)
 
-            return write_baselines(only_fitted(run), data, folder, told)
+            return write_baselines(only_fitted(run), data, folder, on_progress)
 
     with ThreadPoolExecutor(max_workers=1) as pool:
         slow = pool.submit(fitted) if only_fitted(run).evaluation.baselines else None

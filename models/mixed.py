@@ -17,7 +17,7 @@ from models.data.windows import Windows
 from models.fit.job import Job, windows_of
 from models.fit.settings import Stopped
 
-Told = Callable[[], None]  # called after each fit of a baseline
+OnDone = Callable[[], None]  # called after each fit of a baseline
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def beside_of(job: Job, stop: Callable[[], bool], warn: Callable[[str], None]) -
     if not job.baselines or job.on_all_rows:
         return Beside()
 
-    def told() -> None:
+    def check_stop() -> None:
         if stop():
             raise Stopped("stopped while its baselines forecast; its members are done")
 
@@ -66,7 +66,7 @@ def beside_of(job: Job, stop: Callable[[], bool], warn: Callable[[str], None]) -
     forecasts, milliseconds = {}, 0.0
     for split in windows:
         started = time.perf_counter()
-        forecasts[split] = baseline_forecasts(job, panel, windows[split].origins.numpy(), told)
+        forecasts[split] = baseline_forecasts(job, panel, windows[split].origins.numpy(), check_stop)
         milliseconds = 1000 * (time.perf_counter() - started) / max(len(windows[split]), 1)
     return Beside(forecasts, milliseconds)
 
@@ -78,7 +78,7 @@ def ranges_of(job: Job, panel: Panel) -> dict[str, Windows]:
     return {f"validation {number}" if number else "validation": windows for number, windows in enumerate(ranges)}
 
 
-def baseline_forecasts(job: Job, panel: Panel, origins: np.ndarray, on_done: Told = lambda: None) -> np.ndarray:
+def baseline_forecasts(job: Job, panel: Panel, origins: np.ndarray, on_done: OnDone = lambda: None) -> np.ndarray:
     """[B, H, K] forecasts of an ensemble's baselines at some panel rows, in order; NaN where one has none."""
     from models.baseline_fit import forecast_baseline, take_in_baselines  # imports pandas: only when needed
 

@@ -193,7 +193,7 @@ def _carried_out(order: Order, fetch: Callable[[], Files], stopped: Callable[[],
         fit.start()
         try:
             known, looked = next(iter(order.files), ""), started
-            for message in _told(fit, heard, folder, known):
+            for message in _messages(fit, heard, folder, known):
                 if message is not None:
                     yield message
                 if time.monotonic() - looked > LOOK:
@@ -244,7 +244,7 @@ def _worked(job: Job, folder: Path, code: str, asked: threading.Event, heard: Si
             return 1, traceback.format_exc()
 
 
-def _told(fit: Fit, heard: SimpleQueue[Said], folder: Path, known: str) -> Iterator[Said | None]:
+def _messages(fit: Fit, heard: SimpleQueue[Said], folder: Path, known: str) -> Iterator[Said | None]:
     """What a fit says until it ends: new checkpoints (not `known`), last its files; None now and then."""
     over = False
     while not over:

@@ -27,17 +27,17 @@ def check_loss(name: str) -> None:
     perfect_BH = y_BH.clone().requires_grad_()
     for forecast_BH in (missed_BH, perfect_BH):
         try:
-            found_BH = elementwise(name)(forecast_BH, y_BH)
+            loss_BH = elementwise(name)(forecast_BH, y_BH)
         except Exception as error:
             raise OutsideError(f"{name} raised {type(error).__name__}: {error}") from error
-        if not isinstance(found_BH, Tensor) or found_BH.shape != y_BH.shape:
-            shape = list(found_BH.shape) if isinstance(found_BH, Tensor) else type(found_BH).__name__
+        if not isinstance(loss_BH, Tensor) or loss_BH.shape != y_BH.shape:
+            shape = list(loss_BH.shape) if isinstance(loss_BH, Tensor) else type(loss_BH).__name__
             raise OutsideError(f"{name} must give one loss for each forecast, a tensor of {list(y_BH.shape)}, not {shape}")
-        if not torch.isfinite(found_BH).all():
+        if not torch.isfinite(loss_BH).all():
             raise OutsideError(f"{name} gives a loss that is not finite")
-        if not found_BH.requires_grad:
+        if not loss_BH.requires_grad:
             raise OutsideError(f"{name} has no gradient: compute it by torch from the forecasts it is given")
-        (slope_BH,) = torch.autograd.grad(found_BH.sum(), forecast_BH)
+        (slope_BH,) = torch.autograd.grad(loss_BH.sum(), forecast_BH)
         if not torch.isfinite(slope_BH).all():
             raise OutsideError(f"{name} has a gradient that is not finite where a forecast equals its target, or elsewhere")
         if forecast_BH is missed_BH and not slope_BH.abs().sum() > 0:

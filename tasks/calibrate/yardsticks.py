@@ -79,10 +79,10 @@ class Yardsticks:
         `size`: thirds by mean |y| before the last fold's validation; else a categorical covariate, or
         none."""
         if by not in self._groups:
-            self._groups[by] = self._found_groups(by)
+            self._groups[by] = self._groups_by(by)
         return self._groups[by]
 
-    def _found_groups(self, by: str) -> np.ndarray:
+    def _groups_by(self, by: str) -> np.ndarray:
         if not by:
             return np.zeros(self.series + 1, np.int64)
         if by == "size":

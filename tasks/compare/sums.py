@@ -25,8 +25,8 @@ def summed(keys: pl.DataFrame, columns: Mapping[str, np.ndarray]) -> pl.DataFram
         code, columns = code[known], {name: column[known] for name, column in columns.items()}
     cells, sums = _added(code, columns, int(np.prod(sizes)))
     places = np.unravel_index(cells, sizes) if len(cells) else [cells] * len(sizes)
-    found_keys = [value.gather(place).alias(name) for value, place, name in zip(values, places, keys.columns, strict=True)]
-    return pl.DataFrame([*found_keys, *(pl.Series(name, sum_, pl.Float64) for name, sum_ in zip(columns, sums, strict=True))])
+    key_columns = [value.gather(place).alias(name) for value, place, name in zip(values, places, keys.columns, strict=True)]
+    return pl.DataFrame([*key_columns, *(pl.Series(name, sum_, pl.Float64) for name, sum_ in zip(columns, sums, strict=True))])
 
 
 def _added(code: np.ndarray, columns: Mapping[str, np.ndarray], count: int) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -56,7 +56,9 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     rows = pl.concat([table.rows.select(map(column, names)) for table in tables], how="vertical_relaxed")
     schema = rows.collect_schema()
     summary = collect(
-        rows.select(pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _facts(i, name, schema, first.csv))),
+        rows.select(
+            pl.len().alias("rows"), *(e for i, name in enumerate(names) for e in _summaries(i, name, schema, first.csv))
+        ),
         first.name,
     )
     figures = summary.row(0, named=True)
@@ -75,7 +77,7 @@ def columns_of(tables: Sequence[Table]) -> tuple[list[Column], int]:
     return columns, figures["rows"]
 
 
-def _facts(i: int, name: str, schema: pl.Schema, csv: CsvParams) -> list[pl.Expr]:
+def _summaries(i: int, name: str, schema: pl.Schema, csv: CsvParams) -> list[pl.Expr]:
     dtype, cell = schema[name], column(name)
     text = dtype in (pl.String, pl.Categorical, pl.Enum)
     if text:

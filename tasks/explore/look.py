@@ -149,7 +149,7 @@ def look_at(path: str, out: Path, melting: bool, asked: Asked) -> Found:
         raise UserError(f"{path}: {wide.sentence}; {MELT}")
     assert times is not None, "a table without a time was refused above"
     source = replace(source, data=_keys(source.data, columns, times, ids, asked))
-    findings = _found(path, source, columns, asked)
+    findings = _findings(path, source, columns, asked)
     left = (f"  # row numbers, not used: {some(counted)}",) if counted else ()
     draft = replace(findings.draft, times=times, where=(*findings.draft.where, *left))
     return replace(findings, draft=draft, wide=wide, counted=tuple(counted))
@@ -169,7 +169,7 @@ def _keys(data: DataParams, columns: Sequence[Column], times: Times, ids: tuple[
     return data.model_copy(update={"id": id_, "target": target, **times.keys})
 
 
-def _found(path: str, source: Source, columns: Sequence[Column], asked: Asked) -> Found:
+def _findings(path: str, source: Source, columns: Sequence[Column], asked: Asked) -> Found:
     check_keys(source)
     roles = _roles(path, source, columns, asked)
     target = next(c for c in columns if c.name == roles.target)

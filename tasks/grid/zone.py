@@ -44,11 +44,11 @@ def to_instant(wall: pl.Expr, zone: str | None) -> pl.Expr:
     if (offset := _offset(zone)) is not None:
         return wall - offset
 
-    def found(time: pl.Expr) -> pl.Expr:
+    def in_utc(time: pl.Expr) -> pl.Expr:
         local = time.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
         return local.dt.convert_time_zone("UTC")
 
-    return pl.coalesce(found(wall), found(wall - SKIPPED) + SKIPPED)
+    return pl.coalesce(in_utc(wall), in_utc(wall - SKIPPED) + SKIPPED)
 
 
 def _offset(zone: str) -> timedelta | None:

@@ -90,14 +90,14 @@ class Entry:
 
     def tags(self) -> dict[str, str]:
         """The entry as tags of a run, with its digest."""
-        texts = {key: "" if value is None else str(value) for key, value in self._said().items()}
+        texts = {key: "" if value is None else str(value) for key, value in self._content().items()}
         return {"kind": KIND, **texts, "digest": self.computed(), "stood": self.stood}
 
     def computed(self) -> str:
         """The digest of all it says."""
-        return digest_of(self._said())
+        return digest_of(self._content())
 
-    def _said(self) -> dict[str, str | int | None]:
+    def _content(self) -> dict[str, str | int | None]:
         keys = ("number", "decision", "version", "champion", "before", "why", "who", "time", "reason", "created", "files")
         return {key: getattr(self, key) for key in (*keys, "previous")}
 

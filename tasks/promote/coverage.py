@@ -58,7 +58,8 @@ def coverage(frame: pl.DataFrame, fifths: pl.DataFrame, rules: PromotionParams) 
         words = f"there is no interval {bare or 'to judge'}: too few validation residuals"
         return GateResult("coverage", False, words), ()
     all_parts = parts(rows, fifths, rules.coverage)
-    return GateResult("coverage", not any(part.refused for part in all_parts), said(all_parts, rules.coverage)), all_parts
+    passed = not any(part.refused for part in all_parts)
+    return GateResult("coverage", passed, coverage_in_words(all_parts, rules.coverage)), all_parts
 
 
 def interval_rows(frame: pl.DataFrame, model: str, level: int = COVERAGE) -> pl.DataFrame:
@@ -164,7 +165,7 @@ def _chances(tested: Mapping[str, _Sample], overlap: int) -> dict[str, float]:
     return dict(zip(tested, significance.share_p(apart, hits, rows, overlap).tolist(), strict=True))
 
 
-def said(all_parts: Sequence[Part], limits: tuple[float, float]) -> str:
+def coverage_in_words(all_parts: Sequence[Part], limits: tuple[float, float]) -> str:
     """The overall coverage, the parts outside (by chance or not), and how many are not judged, in words."""
     least, most = limits
     words = f"the {COVERAGE} % interval covers {all_parts[0].share:.1%}, between {least:.0%} and {most:.0%} is asked for"

@@ -11,7 +11,7 @@ from models.outside import Outside
 from tasks.evaluate.importance import Importance
 from tasks.registry.facts import BundleFacts, Refitted, TrainedOn
 from tasks.report.columns import BY_NAME, CARD
-from tasks.report.importance import HEADS, rows_of, told
+from tasks.report.importance import HEADS, how_measured, rows_of
 from tasks.report.verdict import Conclusion
 from tasks.train.identity import Provenance
 from tasks.train.outside import outside_of
@@ -115,7 +115,7 @@ def _drivers(importance: Importance | None, made: TrainedOn, target: str) -> lis
         return []
     rows = [" | ".join(map(_plain, row)) for row in rows_of(importance, target, DRIVERS)]
     head = [f"| {' | '.join(HEADS)} |", "|---|---|---:|---:|---:|"]
-    return ["## What drives the forecast", _plain(told(importance)), "", *head, *(f"| {row} |" for row in rows), ""]
+    return ["## What drives the forecast", _plain(how_measured(importance)), "", *head, *(f"| {row} |" for row in rows), ""]
 
 
 def _limits(bundle: BundleFacts, verdict: Verdict, memory: MemoryCard | None) -> list[str]:

@@ -247,7 +247,9 @@ class BundleFacts:
             "inputs": dict(self.inputs),
             "zone": self.zone,
             "holidays": list(self.holidays),
-            "fallbacks": [_told(fallback) | {"calibration": _calibration(fallback.calibrated)} for fallback in self.fallbacks],
+            "fallbacks": [
+                _baseline(fallback) | {"calibration": _calibration(fallback.calibrated)} for fallback in self.fallbacks
+            ],
             **({"combined": _combination(self.combined)} if self.combined else {}),
             "trained_on": self.trained_on.to_dict() if self.trained_on else {},
         }
@@ -280,12 +282,12 @@ def baselines_in(raw: Json) -> frozenset[str]:
     return frozenset(filter(is_baseline, (raw["family"], *(entry["name"] for entry in others))))
 
 
-def _told(baseline: Baseline) -> dict[str, object]:
+def _baseline(baseline: Baseline) -> dict[str, object]:
     return {"name": baseline.name, "arguments": dict(baseline.arguments)}
 
 
 def _combination(combined: Combined) -> dict[str, object]:
-    content = {"how": combined.how, "baselines": [_told(baseline) for baseline in combined.baselines]}
+    content = {"how": combined.how, "baselines": [_baseline(baseline) for baseline in combined.baselines]}
     return content | ({"counts": list(combined.counts)} if combined.counts else {})
 
 

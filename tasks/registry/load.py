@@ -99,14 +99,14 @@ def opened(version: "ModelVersion", servable: bool = False, unsealed: bool = Fal
         if not sealed:
             print(f"{what} {UNSEALED}; only its bundle is known to be what was registered", file=sys.stderr)
         try:
-            bundle_facts, checked = _said(files)
+            bundle_facts, checked = _description(files)
         except ValueError as error:
             raise UserError(f"{what} is not used, for it says of itself what no version says: {error}") from None
         run = version.run_id or ""
         yield Version(version.name, str(version.version), run, digest, bundle, bundle_facts, checked, root, sealed)
 
 
-def _said(files: dict[str, bytes]) -> tuple[BundleFacts, bool | None]:
+def _description(files: dict[str, bytes]) -> tuple[BundleFacts, bool | None]:
     """What a bundle says about itself, and whether its data checks passed.  Raises ValueError if invalid."""
     for name in {"checks.json", "example.json"} & set(files):
         check_told(name, files[name])
@@ -123,7 +123,7 @@ def on_disk(root: Path, seal: Seal, name: str, number: str) -> Version:
     bundle = _bundle_in(root, seal)
     digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
     try:
-        bundle_facts, checked = _said(_contents(bundle, digest))
+        bundle_facts, checked = _description(_contents(bundle, digest))
     except ValueError as error:
         raise Broken(str(error)) from None
     return Version(name, number, "", digest, bundle, bundle_facts, checked, root)

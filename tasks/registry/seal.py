@@ -88,7 +88,7 @@ class Seal:
         while todo:
             for entry in sorted(listing(todo.pop()), key=lambda entry: entry.path):
                 if not entry.folder:
-                    self._one(entry, folders)
+                    self._check_entry(entry, folders)
                     seen.add(entry.path)
                 elif entry.path in folders:
                     todo.append(entry.path)
@@ -97,7 +97,7 @@ class Seal:
         if missing := sorted(set(self.files) - seen):
             raise Broken(f"{missing[0]} is missing")
 
-    def _one(self, entry: Entry, folders: set[str]) -> None:
+    def _check_entry(self, entry: Entry, folders: set[str]) -> None:
         """Raises Broken if a file, or what is in its place, does not match the list."""
         if entry.path not in {*self.files, *folders, SEAL, ADDED}:
             raise _extra(entry.path)

@@ -60,10 +60,10 @@ def section(importance: Importance | None, target: str, pictures: Sequence[Html]
         return pages.Section("drivers", title, NOT_MEASURED)
     more = len(importance.drivers) - DRAWN
     rest = pages.bullets([f"The {DRAWN} largest of {len(importance.drivers)}; all are in importance.csv."] if more > 0 else [])
-    return pages.Section("drivers", title, told(importance), pictures, _table(importance, target) + rest)
+    return pages.Section("drivers", title, how_measured(importance), pictures, _table(importance, target) + rest)
 
 
-def told(importance: Importance) -> str:
+def how_measured(importance: Importance) -> str:
     """How it was measured, in words."""
     draws = f", {importance.draws} times each" if importance.draws > 1 else ""
     return (

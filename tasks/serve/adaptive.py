@@ -122,7 +122,7 @@ def reach_of(miss: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(each >= A0, inside, last * np.exp(steep * (A0 - each)))[at])
 
 
-def told(state: pl.DataFrame) -> str:
+def levels_in_words(state: pl.DataFrame) -> str:
     """The miss rates that the intervals were set to, in words."""
     least, most = state["miss"].min(), state["miss"].max()
     return f"intervals of {COVERAGE} % adapted by what came true, to levels of {1 - most:.0%} to {1 - least:.0%}"  # type: ignore[operator]

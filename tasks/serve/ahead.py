@@ -105,11 +105,11 @@ def _refuse_lacking(version: Version, ends: pl.DataFrame, rows: pl.DataFrame) ->
     needed = ends.join(steps, how="cross").select("unique_id", time.alias("ds"))
     twice = rows.select("unique_id", "ds").filter(pl.struct("unique_id", "ds").is_duplicated())
     if twice.height:
-        at = _said(twice["ds"][0], frequency)
+        at = _shown_time(twice["ds"][0], frequency)
         raise ValueError(f"series {twice['unique_id'][0]!r}, {at}: stands twice; keep one row of each time")
     lacking = needed.join(rows, on=["unique_id", "ds"], how="anti").sort("unique_id", "ds")
     if lacking.height:
-        series, first = lacking["unique_id"][0], _said(lacking["ds"][0], frequency)
+        series, first = lacking["unique_id"][0], _shown_time(lacking["ds"][0], frequency)
         missing, count = lacking.filter(pl.col("unique_id") == series).height, lacking["unique_id"].n_unique()
         more = f" (and in {count - 1} more series)" if count > 1 else ""
         raise ValueError(
@@ -126,7 +126,7 @@ def _refuse_lacking(version: Version, ends: pl.DataFrame, rows: pl.DataFrame) ->
             )
 
 
-def _said(time: datetime | int, frequency: Frequency) -> str:
+def _shown_time(time: datetime | int, frequency: Frequency) -> str:
     """A time as its table's clock shows it."""
     return str(time).removesuffix("+00:00" if frequency.by_day else "")
 

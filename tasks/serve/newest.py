@@ -62,7 +62,7 @@ def newest(model: "Model", frame: pl.LazyFrame, name: str, start: str | int | da
     if reach is None or not _is_plain(model, schema):
         return Newest(collect(frame, name), False)
     frame = frame.with_columns(_time=_time(model), _observed=is_observed(schema))
-    series = _facts(model, frame, name)
+    series = _series_of(model, frame, name)
     begin = _places(model, series, series.last)
     if start is not None:
         moment, day = moment_of(start, model.grid), np.zeros_like(series.first)
@@ -97,7 +97,7 @@ def _time(model: "Model") -> pl.Expr:
     return clock.dt.cast_time_unit("us").to_physical()
 
 
-def _facts(model: "Model", frame: pl.LazyFrame, name: str) -> _Series:
+def _series_of(model: "Model", frame: pl.LazyFrame, name: str) -> _Series:
     """One pass over the table."""
     numbers = [column(feature) for feature in dict.fromkeys(["y", *model.features, *model.future])]
     texts = [covariate for covariate in model.static if covariate != "unique_id"]

@@ -128,11 +128,11 @@ def _numbers(forecasts: Forecasts, outlook: Outlook) -> pages.Html:
         for row in rows.select(values).fill_null(math.nan).iter_rows()
     ]
     body = [(time, *row) for time, row in zip(labels, numbers, strict=True)]
-    heads = ("time", *(_said(name) for name in values))
+    heads = ("time", *(_heading(name) for name in values))
     return pages.folded("the newest forecast in numbers", pages.grid(heads, body))
 
 
-def _said(name: str) -> str:
+def _heading(name: str) -> str:
     """The column of a forecast, an interval or a quantile, in words."""
     for start, words in (("yhat-lo-", "low, {} %"), ("yhat-hi-", "high, {} %"), ("yhat-q-", "quantile {}")):
         if name.startswith(start):

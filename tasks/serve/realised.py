@@ -28,12 +28,11 @@ from tasks.files import write_parquet, write_table
 from tasks.grid.frequency import Frequency
 from tasks.lags.past import past_of
 from tasks.load.source import long_frame, open_source
-from tasks.promote.coverage import parts, said
+from tasks.promote.coverage import coverage_in_words, parts
 from tasks.registry.admitted import admit
 from tasks.registry.load import Version, opened
 from tasks.registry.versions import CHAMPION, find
-from tasks.serve.adaptive import STATE, adapted, next_state
-from tasks.serve.adaptive import told as told_of
+from tasks.serve.adaptive import STATE, adapted, levels_in_words, next_state
 from tasks.serve.forecast import Asked, counted, forecast_frame, numbers
 from tasks.serve.given import given_in, in_columns_of
 from tasks.serve.newest import Newest
@@ -147,7 +146,8 @@ def _covered(champion_rows: pl.DataFrame, history: pl.DataFrame, run: RunParams)
     if rows.is_empty():
         return None, ""
     all_parts = parts(rows, fifths(units(past_of(history), run.evaluation.season)), run.promotion.coverage)
-    return all_parts[0].share, said(all_parts, run.promotion.coverage) if any(part.refused for part in all_parts) else ""
+    refused = any(part.refused for part in all_parts)
+    return all_parts[0].share, coverage_in_words(all_parts, run.promotion.coverage) if refused else ""
 
 
 @task(cache_policy=NO_CACHE)
@@ -263,7 +263,7 @@ def _made(version: Version, given: Newest, run: RunParams, home: Path) -> tuple[
     levels = version.facts.calibrated.calibration.levels.tolist()
     made, notes = forecast_frame(version, given.rows, Asked(quantiles=levels))
     state = next_state(_files(run.name, home), given.rows)
-    return adapted(made, state, levels, version.model.bounds), notes, f"; {told_of(state)}"
+    return adapted(made, state, levels, version.model.bounds), notes, f"; {levels_in_words(state)}"
 
 
 def _files(name: str, home: Path) -> list[Path]:

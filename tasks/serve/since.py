@@ -140,10 +140,10 @@ def _scaled(rows: pl.DataFrame, trained: pl.DataFrame, count: int) -> pl.DataFra
     )
     rows = rows.join(means, on=["unique_id", "slot"], how="left").join(whole, on="unique_id", how="left")
     rows = rows.join(spread, on="unique_id", how="left", maintain_order="left")
-    return rows.select("unique_id", "ds", *(_one(name) for name in names))
+    return rows.select("unique_id", "ds", *(_standardised(name) for name in names))
 
 
-def _one(name: str) -> pl.Expr:
+def _standardised(name: str) -> pl.Expr:
     level = pl.coalesce(f"{name} mean", f"{name} whole", 0.0)
     size, spread = pl.max_horizontal(level.abs(), 1.0), pl.col(f"{name} spread").fill_null(0.0)
     unit = pl.when(spread > 1e-9 * size).then(spread).otherwise(size)

@@ -29,7 +29,7 @@ def number(value: float | None, unit: str) -> str:
     return f"{value:,.0f}" if 1e5 <= abs(value) < 1e15 else f"{value:,.6g}"
 
 
-def found(finding: Finding) -> str:
+def observed(finding: Finding) -> str:
     """The worst value that the check found."""
     if finding.unit == "answer":
         return "yes" if finding.passed else "no"
@@ -63,7 +63,7 @@ def named(series: list[str]) -> str:
 def _line(finding: Finding) -> str:
     """Severity, name, what is wrong, where, how much."""
     each = "up to " if finding.series and finding.low is None else ""
-    much = "" if finding.unit == "answer" else f" (found {each}{found(finding)}, allowed {allowed(finding)})"
+    much = "" if finding.unit == "answer" else f" (found {each}{observed(finding)}, allowed {allowed(finding)})"
     where = f"; series {named(finding.series)}" if finding.series else ""
     return f"{finding.severity}: {visible(finding.name)}: {visible(finding.about)}{much}{where}"
 
@@ -107,7 +107,7 @@ def report_table(verdict: Verdict) -> Table:
         table.add_column(column, justify=side)  # type: ignore[arg-type]
     for f in verdict.findings:
         style = {"ok": "", "fail": "bold red", "warn": "yellow", "drop": "yellow"}[outcome(f)]
-        cells = (visible(f.name), outcome(f), found(f), allowed(f), named(f.series))
+        cells = (visible(f.name), outcome(f), observed(f), allowed(f), named(f.series))
         table.add_row(*(Text(cell) for cell in cells), style=style)
     return table
 
@@ -126,7 +126,7 @@ def rows(verdict: Verdict) -> Html:
             (
                 Cell(f.name),
                 Cell(outcome(f), outcome(f)),
-                Cell(found(f), NUMBER),
+                Cell(observed(f), NUMBER),
                 Cell(allowed(f), "limit"),
                 Cell(named(f.series)),
                 Cell("" if f.passed else f.about, "long"),

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from benchmarks import _panels
-from benchmarks._panels import HELD_OUT, KINDS, PANELS, SHIPPED, SOURCES, found, generated, mase, read, thinned
+from benchmarks._panels import HELD_OUT, KINDS, PANELS, SHIPPED, SOURCES, file_of, generated, mase, read, thinned
 
 
 def panel(**lengths: int) -> pl.DataFrame:
@@ -43,12 +43,12 @@ def test_of_many_series_every_kth_by_name_stays_whole_with_the_smallest_k_that_d
 
 
 def test_a_file_is_found_by_its_own_name_or_by_that_of_the_panel(tmp_path: Path) -> None:
-    assert found("etth1", tmp_path) is None and found("etth1", None) is None and found("nyc", None) == SHIPPED
+    assert file_of("etth1", tmp_path) is None and file_of("etth1", None) is None and file_of("nyc", None) == SHIPPED
     plain, own = tmp_path / "etth1.parquet", tmp_path / SOURCES["etth1"].file
     plain.touch()
-    assert found("etth1", tmp_path) == plain
+    assert file_of("etth1", tmp_path) == plain
     own.touch()
-    assert found("etth1", tmp_path) == own
+    assert file_of("etth1", tmp_path) == own
     assert len(PANELS) == 9 and set(HELD_OUT) == {"bike", "beijing"}
 
 

@@ -134,13 +134,13 @@ def _memory(ax: "Axes", rows: pl.DataFrame) -> None:
     ax.set_xlabel("lag (origins)")
     ax.set_ylabel("autocorrelation")
     values_SO = _by_origin(rows.filter(pl.col("step") == 1))
-    found_SL = autocorrelation(values_SO, min(MOST_LAGS, max(values_SO.shape[1] - 1, 0)))
-    known = np.isfinite(found_SL).any(0)
+    correlations_SL = autocorrelation(values_SO, min(MOST_LAGS, max(values_SO.shape[1] - 1, 0)))
+    known = np.isfinite(correlations_SL).any(0)
     if not known.any():
         note(ax, "nothing to correlate")
         return
     lags = 1 + np.flatnonzero(known)
-    mean = np.nanmean(found_SL[:, known], 0)
+    mean = np.nanmean(correlations_SL[:, known], 0)
     counts = np.isfinite(values_SO).sum(1)
     band = 1.96 / np.sqrt(counts[counts > 0].mean())
     ax.axhspan(-band, band, color=GRID, lw=0, zorder=0, label="95 % of white noise")

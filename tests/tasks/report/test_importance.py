@@ -5,7 +5,7 @@ import pytest
 from tasks.evaluate.gradients import Gradients
 from tasks.evaluate.importance import Driver, Effect, Importance, LagEffect
 from tasks.evaluate.permute import Role
-from tasks.report.importance import metrics_of, pictures_of, rows_of, section, table_of, told
+from tasks.report.importance import how_measured, metrics_of, pictures_of, rows_of, section, table_of
 
 
 def effect(share: float, spread: float | None = 0.02) -> Effect:
@@ -31,7 +31,8 @@ def test_the_section_has_a_row_for_each_covariate_with_its_spread_and_strongest_
     assert "&lt;b&gt;$x|" in text and "<b>$x" not in text
     assert rows_of(FOUND, "sales", 9)[2] == ("size", "static", "-1.0 %", "", "")
     assert len(rows_of(FOUND, "sales", 1)) == 1
-    assert "of gru" in told(FOUND) and "24 rows" in told(FOUND) and "1,000 windows, 2 times each" in told(FOUND)
+    words = how_measured(FOUND)
+    assert "of gru" in words and "24 rows" in words and "1,000 windows, 2 times each" in words
     assert not section(None, "sales", ()).body
 
 

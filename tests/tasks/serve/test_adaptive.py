@@ -17,7 +17,7 @@ from tasks.files import write_parquet
 from tasks.load.source import open_source
 from tasks.registry.load import Version
 from tasks.serve import realised
-from tasks.serve.adaptive import A0, ALPHA, LEAST, MOST, RATE, adapted, interval, next_state, reach_of, told
+from tasks.serve.adaptive import A0, ALPHA, LEAST, MOST, RATE, adapted, interval, levels_in_words, next_state, reach_of
 from tasks.serve.forecast import Asked, forecast_frame
 from tasks.serve.realised import keep
 
@@ -107,7 +107,7 @@ def test_series_go_their_own_way_and_new_ones_begin(tmp_path: Path) -> None:
     history = actuals({"a": [0.0, 9.0], "b": [0.0, 0.0], "new": [1.0, 1.0]})
     state = next_state((tmp_path / "served" / "story").glob("*.parquet"), history)
     assert miss_of(state) == pytest.approx({"a": 0.1 - 0.02 * 0.9, "b": 0.1 + 0.02 * 0.1, "new": 0.1})
-    assert told(state) == "intervals of 90 % adapted by what came true, to levels of 90% to 92%"
+    assert levels_in_words(state) == "intervals of 90 % adapted by what came true, to levels of 90% to 92%"
     blind = adapted(forecasts(1, 1, {"a": 0.0, "blind": 0.0}), state, LEVELS.tolist(), ANY)
     assert miss_of(blind)["blind"] == ALPHA and blind.null_count().sum_horizontal().item() == 0
 
