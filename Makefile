@@ -2,8 +2,9 @@
 
 PY := .venv/bin/python
 ENV := .venv/.installed
-# in as many processes as there are cores, file by file in the order of their names: those of flows/, the longest, come first
-SPREAD := -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
+# in one process more than there are cores, file by file in the order of their names: those of flows/, which also wait, come first
+SPREAD = -n $(shell $(PY) -c 'import os; print(min(8, 1 + (os.cpu_count() or 1)))') --dist loadfile --no-loadscope-reorder
+PLAIN := not story and not ui and not fault and not engine and not stack
 USABLE := import ensurepip, fcntl, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))
 NO_PYTHON := lagline needs Python 3.11, 3.12 or 3.13 with its venv module (on Debian and Ubuntu the package python3-venv): \
     install one, or name it: make PYTHON=/path/to/python3.12
@@ -12,7 +13,7 @@ NO_PYTHON := lagline needs Python 3.11, 3.12 or 3.13 with its venv module (on De
 RUNS := $(shell $(PY) -c '$(USABLE)' 2>/dev/null && echo yes)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run ui test test-fast test-faults test-engine test-stack test-ui test-course docs lint format bench clean clean-state force
+.PHONY: help setup run ui test test-fast test-stories test-faults test-engine test-stack test-ui test-course docs lint format bench clean clean-state force
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -26,11 +27,14 @@ run: $(ENV) ## the main job on the shipped data: check, window, train, compare, 
 ui: $(ENV) ## the pages of MLflow and Prefect on all runs so far
 	$(PY) -m flows ui
 
-test: lint ## lint, types and all tests but those of faults, of a cluster, of a team's servers and in a browser
-	$(PY) -m pytest $(SPREAD) -m "not ui and not fault and not engine and not stack"
+test: lint ## lint, types and all tests but those of the lanes below
+	$(PY) -m pytest $(SPREAD) -m "$(PLAIN)"
 
 test-fast: $(ENV) ## the tests that need no server and no command line, in a minute or so
-	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and not ui and not fault and not engine and not stack"
+	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and $(PLAIN)"
+
+test-stories: $(ENV) ## whole stories by the command line: compare, promote, retrain, serve, tune, forecast elsewhere
+	$(PY) -m pytest $(SPREAD) -m "story and not fault and not engine and not stack"
 
 # four at a time, since they wait more than they work
 test-faults: $(ENV) ## the tests that kill processes and servers, fill disks, stop answers

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks as slow what starts something slow, and as one of the stack what needs PostgreSQL."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        if STARTED & fixtures:
+        if STARTED & fixtures or item.get_closest_marker("story"):
             item.add_marker("slow")
         if "postgres" in fixtures:
             item.add_marker("stack")

@@ -37,7 +37,7 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.story
 def test_a_panel_is_compared_as_init_wrote_it_and_read_when_it_is_finished(run: Run, data: Path, tmp_path: Path) -> None:
     asked = ("--data", str(data), "--only", "etth1,bike", "--seeds", "2", *(part for one in SMALL for part in ("--set", one)))
     status, told = run(*asked)

@@ -28,7 +28,7 @@ model.predict(pd.read_parquet(sys.argv[1])).to_parquet(sys.argv[2])
 assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tasks", "models", "params")]
 """
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.story,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]

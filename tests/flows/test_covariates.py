@@ -18,7 +18,7 @@ from models import serving
 from tasks.names import column
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.story,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]

@@ -12,7 +12,7 @@ from tests.flows.copied import kept_warm
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = ("variants=[ridge]", "evaluation.baselines=[last_value, seasonal_naive]")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.story
 
 
 def a_clone(folder: Path) -> Path:

@@ -19,7 +19,7 @@ SETTINGS = (
     "training.refit=all",
 )
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.story,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]

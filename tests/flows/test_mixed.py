@@ -14,7 +14,7 @@ DATA = ROOT / "data" / "nyc_weather.parquet"
 KEYS = ["origin", "time_hour", "cutoff"]
 SETTINGS = ("name=mixed", "variants=[ensemble_theta]", "training.refit=all")
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.story,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]

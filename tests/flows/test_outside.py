@@ -30,6 +30,9 @@ assert not {"my_nets", "my_pls", "models", "tasks"} & set(sys.modules)
 """
 
 
+pytestmark = pytest.mark.story
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the files of the page and a run file with its sections, in eight epochs."""

@@ -14,7 +14,7 @@ from tests.flows.copied import copy_of_the_checkout, runner
 from tests.flows.served import served
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.story,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]

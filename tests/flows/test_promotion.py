@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = ("name=story", "windows.horizon=12", "windows.stride=6", "evaluation.stride=6", "variants=[gru]")
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.story
 
 
 def test_compare_promote_again_refuse_roll_back_and_forecast(warm, refused, home, tmp_path) -> None:

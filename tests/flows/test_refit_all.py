@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data" / "nyc_weather.parquet"
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.story,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]

@@ -132,6 +132,7 @@ def test_a_run_at_work_goes_on_when_the_server_of_its_schedule_is_killed(at_work
     assert "our Prefect server has ended (signal 9); it is started again" in printed and "Traceback" not in printed, printed
 
 
+@pytest.mark.story
 def test_a_due_run_retrains_promotes_and_forecasts_and_ctrl_c_ends_all(served, warm, prefect_rows) -> None:
     def begun() -> list[tuple[str, str, str | None]]:
         """State, start and end of the scheduled runs that have begun; none while the database or its tables are being made."""

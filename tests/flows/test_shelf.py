@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.story
 RUN = ("params/smoke.yaml", "--set", "variants=[ridge]", "--set", "evaluation.baselines=[last_value, seasonal_naive]")
 
 

@@ -47,6 +47,7 @@ def evil(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.story
 def test_a_table_that_a_terminal_would_obey_goes_through_every_verb(warm: Done, home: Path, evil: Path, tmp_path: Path) -> None:
     data, run = str(evil / "table\x1b[2J.parquet"), str(tmp_path / "run.yaml")
     assert "\\x1b[31m" in shown(warm("init", data, "--out", run, home=home))

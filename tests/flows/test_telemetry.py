@@ -44,12 +44,12 @@ def asked(flows, new_home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return compare
 
 
-@pytest.mark.slow
+@pytest.mark.story
 def test_a_comparison_talks_to_this_machine_alone(asked) -> None:
     assert asked() == []
 
 
-@pytest.mark.slow
+@pytest.mark.story
 def test_who_wants_to_tell_the_makers_may(asked) -> None:
     """And so the recorder does hear them."""
     spoken = asked(MLFLOW_DISABLE_TELEMETRY="false", DO_NOT_TRACK="false", PREFECT_SERVER_ANALYTICS_ENABLED="true")

@@ -24,7 +24,7 @@ from tests.flows.copied import copy_of_the_checkout, runner
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.story,
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
     pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
 ]
