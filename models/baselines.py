@@ -20,7 +20,7 @@ OUTSIDE = "baseline:"  # begins the family of a baseline from outside this repos
 
 def is_outside(family: str) -> bool:
     """Whether a family is a baseline from outside this repository."""
-    return family.startswith(OUTSIDE)
+    return isinstance(family, str) and family.startswith(OUTSIDE)
 
 
 class Arguments(NamedTuple):

@@ -915,7 +915,7 @@ def combine(members: np.ndarray, how: str, counts: Any = 1) -> np.ndarray:
 
 def is_baseline(name: str) -> bool:
     """Whether `baseline` knows a name."""
-    return name in ("last_value", "drift", "seasonal_naive", *_FITS) or name.startswith(OUTSIDE)
+    return name in ("last_value", "drift", "seasonal_naive", *_FITS) or str(name).startswith(OUTSIDE)
 
 
 def baseline(

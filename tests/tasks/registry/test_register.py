@@ -130,9 +130,9 @@ def test_a_baseline_says_what_it_is_and_needs_what_its_fallbacks_need(home: Home
     assert (made.bar, made.naive, made.scores["val_score"], made.refit) == ("theta", "drift", 1.0, None)
     assert made.weights == forecasts_hash(made.job_in(home.folder / "panels", "cpu"), home.house.panel)
     assert made.fingerprint["identity"] == identity(made.job, home.house.panel.digest) == needed("theta", "1").tags["identity"]
-    assert any(one.startswith("statsforecast==") for one in requirements(facts.needed))
+    assert any(one.startswith("statsforecast==") for one in requirements(facts.needed, {}))
     alone = replace(facts, family="drift", fallbacks=facts.fallbacks[1:])
-    assert not any(one.startswith("statsforecast") for one in requirements(alone.needed))
+    assert not any(one.startswith("statsforecast") for one in requirements(alone.needed, {}))
     assert {path.name for path in theta.folder.iterdir()} >= {"model.json", "card.md", "checks.json", "example.json", "code"}
     assert not list(theta.folder.rglob("*.pt2")) + list(theta.folder.rglob("*.safetensors"))
     example = json.loads((theta.folder / "example.json").read_text())
