@@ -4,6 +4,7 @@ In a copy of the checkout, since variant files are written beside the shipped on
 """
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -106,9 +107,9 @@ def test_a_clock_cuts_and_says_what(run, new_home, tmp_path) -> None:
     long = ("--set", "training.max_epochs=100000")  # six seconds hold no network, however fast the machine
     command = ("compare", "params/smoke.yaml", "--minutes", "0.1", *long, "--set", "name=preset")
     said = run(home, *command, LAGLINE_JOBS="1")
-    assert "preset good: 2 variants, none of them tuned, 1 seed, 1 validation range" in said
-    assert "  cut, since 0.1 minutes do not hold it: dense_relu, " in said
-    assert "; tuning; 1 of 2 seeds; 1 of 2 validation ranges" in said
+    assert "preset good: 2 variants, none of them tuned, " in said, said  # seeds and ranges depend on the machine
+    (cut,) = re.findall("  cut, since 0.1 minutes do not hold it: (.*)", said)
+    assert cut.startswith("dense_relu, ") and "; tuning" in cut
     assert {"ridge", "ensemble_greedy"} < {*rows_of(run, home)}
     assert "Nothing has changed" in run(home, *command, LAGLINE_JOBS="1")
 
