@@ -37,12 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test writes to the user's .lagline or to a server that the user's environment names; Ctrl-C works in all children.
+    """No test writes to the user's .lagline or to a server that the user's environment names; signals work in all children.
 
-    A shell that starts us in the background has us ignore Ctrl-C, and our children with us.
+    A shell that starts us in the background has us ignore Ctrl-C, nohup has us ignore SIGHUP, and our children with us.
     """
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, handler)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LAGLINE_HOME", str(tmp_path_factory.mktemp("lagline-home")))
         for name in (
