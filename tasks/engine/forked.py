@@ -118,18 +118,21 @@ class _Server:
         pipes = [os.pipe() for _ in range(4)]  # standard input, output, error; status
         theirs = [pipes[0][0], *(write for _, write in pipes[1:])]
         ours = [pipes[0][1], *(read for read, _ in pipes[1:])]
-        opened = [os.fdopen(descriptor, "r" if place else "w") for place, descriptor in enumerate(ours)]
-        try:
-            message = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
-            socket.send_fds(self.control, [message], [*theirs, *locks])
-        except OSError:
-            for pipe in opened:
-                pipe.close()
-            raise NoServer from None
-        finally:
-            for descriptor in theirs:
-                os.close(descriptor)
-        return Forked(*opened)
+        with contextlib.ExitStack() as opened:
+            files = [
+                opened.enter_context(os.fdopen(descriptor, "r" if place else "w")) for place, descriptor in enumerate(ours)
+            ]
+            try:
+                message = json.dumps({"arguments": list(arguments), "environment": dict(environment)}).encode()
+                socket.send_fds(self.control, [message], [*theirs, *locks])
+            except OSError:
+                raise NoServer from None
+            finally:
+                for descriptor in theirs:
+                    os.close(descriptor)
+            fork = Forked(*files)
+            opened.pop_all()  # they are closed with the fit
+        return fork
 
 
 _SERVERS: dict[tuple[tuple[str, str], ...], _Server] = {}
