@@ -68,27 +68,15 @@ BESIDE: dict[str, dict[str, str]] = {
     },
 }  # published, unless it says ours; of M4 those of the true test
 INTERVALS: dict[str, dict[str, tuple[float | None, ...]]] = {
-    "m4-hourly": {
-        "naive": (71.2, 0.011, None),
-        "seasonal naive": (9.23, None, 0.0376),
-        "ETS": (17.49, 0.001, None),
-        "ARIMA": (7.54, 0.001, None),
-        "ES-RNN (1st of the competition)": (7.93, 0.040, None),
-        "best of the competition": (6.14, 0.002, None),
-        "PatchTST": (24.5, None, 0.0390),
-        "xLSTM-Mixer": (25.5, None, 0.0302),
-        "TiRex (pre-trained)": (5.45, None, 0.0202),
-    },
-    "m4-weekly": {
-        "naive": (26.36, 0.001, None),
-        "ETS": (20.39, 0.014, None),
-        "ARIMA": (19.58, 0.005, None),
-        "ES-RNN (1st of the competition)": (22.03, 0.021, None),
-        "best of the competition": (16.20, 0.012, None),
-        "PatchTST": (22.5, None, 0.0402),
-        "xLSTM-Mixer": (17.8, None, 0.0391),
-        "TiRex (pre-trained)": (13.7, None, 0.0367),
-    },
+    "naive": {"m4-hourly": (71.2, 0.011, None), "m4-weekly": (26.36, 0.001, None)},
+    "seasonal naive": {"m4-hourly": (9.23, None, 0.0376)},
+    "ETS": {"m4-hourly": (17.49, 0.001, None), "m4-weekly": (20.39, 0.014, None)},
+    "ARIMA": {"m4-hourly": (7.54, 0.001, None), "m4-weekly": (19.58, 0.005, None)},
+    "ES-RNN (1st of the competition)": {"m4-hourly": (7.93, 0.040, None), "m4-weekly": (22.03, 0.021, None)},
+    "best of the competition": {"m4-hourly": (6.14, 0.002, None), "m4-weekly": (16.20, 0.012, None)},
+    "PatchTST": {"m4-hourly": (24.5, None, 0.0390), "m4-weekly": (22.5, None, 0.0402)},
+    "xLSTM-Mixer": {"m4-hourly": (25.5, None, 0.0302), "m4-weekly": (17.8, None, 0.0391)},
+    "TiRex (pre-trained)": {"m4-hourly": (5.45, None, 0.0202), "m4-weekly": (13.7, None, 0.0367)},
 }  # MSIS, ACD, WQL as published, of the true test: of the competition's own table, or of GIFT-Eval's runs
 HORIZONS = (96, 192, 336, 720)
 SEASONS = {"m4_hourly": 24, "m4_weekly": 1}
@@ -199,7 +187,10 @@ def show_intervals(result: dict[str, Any]) -> None:
         ours = f"{_cell(row['test_msis_95'], 2)}{_cell(row['test_wql'], 4)}"
         shares = "".join(_cell(row[key], 3) for key in OF_INTERVALS[3:])
         print(f"  {_label(row, result):28}{_cell(row['msis'], 2)}{_cell(row['acd'], 3)}{_cell(row['wql'], 4)}{shares}{ours}")
-    for method, (msis, acd, wql) in INTERVALS[result["name"]].items():
+    for method, by_panel in INTERVALS.items():
+        if result["name"] not in by_panel:
+            continue
+        msis, acd, wql = by_panel[result["name"]]
         print(f"  {'(beside) ' + method:52}{_cell(msis, 2)}{_cell(acd, 3)}{_cell(wql, 4)}")
 
 

@@ -15,13 +15,13 @@ import json
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks._steps import HORIZON, LOOKBACK, job_of, make_panel
+from benchmarks._turns import Way, in_turn
 from models.data.panel import Panel
 from models.data.windows import Windows
 from models.fit.job import prepare
@@ -60,15 +60,8 @@ def main() -> None:
             frame = forecast_frame(panel, there, forecast(forecaster, there), "model")
             assert frame.height == given.series * HORIZON
 
-        ways: dict[str, Callable[[], None]] = {f"plain {size}": lambda size=size: plain(size) for size in SIZES}
-        ways["ours"] = ours
-        by_way: dict[str, list[float]] = {name: [] for name in ways}
-        for number in range(ROUNDS + 1):
-            for name, way in ways.items():
-                began = time.process_time()
-                way()
-                if number:
-                    by_way[name].append(time.process_time() - began)
+        ways: dict[str, Way] = {f"plain {size}": lambda size=size: plain(size) for size in SIZES}
+        by_way = in_turn({**ways, "ours": ours}, ROUNDS, time.process_time)
     seconds = {name: statistics.median(values) for name, values in by_way.items()}
     best = min((name for name in seconds if name != "ours"), key=seconds.__getitem__)
     print(f"{given.series:,} series, {given.cell} of {SIZE}, lookback {LOOKBACK}")

@@ -22,12 +22,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from benchmarks._turns import Way, in_turn
 
 ROOT = Path(__file__).resolve().parents[1]
 ROUNDS, MANY, COMMANDS = 300, 30, 3  # rounds of one series, of 1,000 series, of the command
@@ -42,7 +44,6 @@ class Empty(mlflow.pyfunc.PythonModel):
 
 mlflow.models.set_model(Empty())
 """
-Way = Callable[[], object]
 
 
 def settings(home: Path) -> dict[str, str]:
@@ -157,18 +158,6 @@ def ways(folder: Path, bundle: Path, series: int, connections: list[http.client.
     }
 
 
-def timed(ways: dict[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round, all ways in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for number in range(rounds + 1):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            if number:
-                seconds[name].append(time.perf_counter() - began)
-    return seconds
-
-
 def show(title: str, seconds: dict[str, list[float]]) -> dict[str, float]:
     """Prints p50 and p99 of each way in milliseconds, and gives the p50."""
     print(f"{title:16}{'p50 ms':>10}{'p99 ms':>10}")
@@ -198,8 +187,8 @@ def main() -> None:
         mlflow.pyfunc.save_model(str(home / "empty"), python_model=str(home / "empty.py"), pip_requirements=[])
         uris = (f"models:/{NAME}/1", str(home / "empty"))
         connections = [stack.enter_context(served(home, uri)) for uri in uris]
-        single = show("1 series", timed(ways(folder, bundle, 1, connections), given.rounds))
-        many = show(f"{SERIES:,} series", timed(ways(folder, bundle, SERIES, connections), given.many))
+        single = show("1 series", in_turn(ways(folder, bundle, 1, connections), given.rounds))
+        many = show(f"{SERIES:,} series", in_turn(ways(folder, bundle, SERIES, connections), given.many))
         for series, table in tables().items():
             table.to_parquet(home / f"{series}.parquet")
         out = str(home / "out.parquet")
@@ -209,7 +198,7 @@ def main() -> None:
             )
             for series in tables()
         }
-        batch = show("command", timed(verbs, COMMANDS))
+        batch = show("command", in_turn(verbs, COMMANDS))
     ratio = single["JSON"] / (single["graph"] + single["empty"])
     seconds = {"one": single, "many": many, "command": batch}
     print(json.dumps({"ratio": ratio, "ratio_csv": single["CSV"] / (single["graph"] + single["empty"]), **seconds}))

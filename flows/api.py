@@ -291,11 +291,13 @@ def promote(
     reason = a_reason(reason)
     with inside(decides=True) as home:
         from flows.started import run_promotion
+        from tasks.promote.options import PromoteOptions
 
-        return run_promotion(
-            home, name, version=version, dry_run=dry_run, allow_dirty=allow_dirty, allow_chance=allow_chance,
-            minutes=minutes, reason=reason,
+        options = PromoteOptions(
+            version=None if version is None else str(version), dry_run=dry_run, allow_dirty=allow_dirty,
+            allow_chance=allow_chance, minutes=minutes, reason=reason,
         )  # fmt: skip
+        return run_promotion(home, name, options)
 
 
 def champion(name: str) -> Champion | None:

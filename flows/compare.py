@@ -5,7 +5,6 @@ Trigger: by hand or on a schedule (`python -m flows compare PARAMS`).  Needs a P
 """
 
 import shlex
-import tempfile
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.prepared import Cut, cut_windows, open_and_check
+from flows.prepared import Cut, begun
 from flows.runtime import artifacts
-from flows.runtime.lines import to_prefect
 from flows.runtime.pool import fits_at_a_time, train_fits
 from flows.runtime.progress import Board
-from flows.runtime.state import ready
-from flows.runtime.turns import alone, ended_in_any_case
+from flows.runtime.turns import ended_in_any_case
 from params.load import Plan, load_plan
 from params.schema import RunParams
 from params.shown import discreet, masked
@@ -78,40 +75,35 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
     `plan`: the file and the settings, where the caller has already read them.
     """
     plan = plan or load_plan(params, settings)
-    home, run = ready(), plan.run
-    with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        opened = open_and_check(run, home, folder, board)
-        with alone(home, run.name, board):
-            cut = cut_windows(plan, opened, home, board)
-            prepared = _planned(plan, cut, board)
-            parent, finished = runs.parent_run(opened.experiment, run.name, comparison_identity(run, prepared.fits), fresh)
-            gone = fallen(run.name, parent) if finished else None
-            if gone:
-                board.say(f"  {gone}: what was registered is registered again")
-                runs.go_on(parent)
-            elif finished:
-                return Comparison(run.name, parent, unchanged=True)
-            with ended_in_any_case(parent):
-                log_inputs(parent, run, cut.data, opened.source, cut.sizes, folder)
-                trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
-                trained, baselines = _train(run, prepared, trainer, board, folder)
-                judged = _judge(run, prepared, trained, board)
-                about = Provenance(
-                    opened.verdict, _command(plan), fingerprint(prepared.fits[0].job, prepared.cut.data.panel.digest)
-                )
-                compared = _publish(run, prepared, judged, baselines, parent, about, home, board)
-                refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
-                with board.stage("register"):
-                    verdict = compared.told.verdict
-                    registered = register_best(run, compared.found, judged, parent, home, about, refit, verdict)
-                    registered = replace(registered, why=registered.why or gone)
-                board.log(registered.words(run.name))
-                _log_end(parent, [*trained, *([refit] if refit else [])], board)
-        failed = tuple(f"{fit.label}: {fit.result.reason}" for fit in judged if not fit.finished)
-        return Comparison(
-            run.name, parent, compared=compared, registered=registered, failed=failed if len(failed) == len(judged) else ()
-        )
+    run = plan.run
+    with begun(plan) as at:
+        cut, opened, board = at.cut, at.opened, at.board
+        prepared = _planned(plan, cut, board)
+        parent, finished = runs.parent_run(opened.experiment, run.name, comparison_identity(run, prepared.fits), fresh)
+        gone = fallen(run.name, parent) if finished else None
+        if gone:
+            board.say(f"  {gone}: what was registered is registered again")
+            runs.go_on(parent)
+        elif finished:
+            return Comparison(run.name, parent, unchanged=True)
+        with ended_in_any_case(parent):
+            log_inputs(parent, run, cut.data, opened.source, cut.sizes, at.folder)
+            trainer = Trainer(at.home, parent, board.epoch, board.say, threading.Event(), fresh)
+            trained, baselines = _train(run, prepared, trainer, board, at.folder)
+            judged = _judge(run, prepared, trained, board)
+            about = Provenance(opened.verdict, _command(plan), fingerprint(prepared.fits[0].job, cut.data.panel.digest))
+            compared = _publish(run, prepared, judged, baselines, parent, about, at.home, board)
+            refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
+            with board.stage("register"):
+                verdict = compared.told.verdict
+                registered = register_best(run, compared.found, judged, parent, at.home, about, refit, verdict)
+                registered = replace(registered, why=registered.why or gone)
+            board.log(registered.words(run.name))
+            _log_end(parent, [*trained, *([refit] if refit else [])], board)
+    failed = tuple(f"{fit.label}: {fit.result.reason}" for fit in judged if not fit.finished)
+    return Comparison(
+        run.name, parent, compared=compared, registered=registered, failed=failed if len(failed) == len(judged) else ()
+    )
 
 
 def _planned(plan: Plan, cut: Cut, board: Board) -> Prepared:

@@ -1,9 +1,15 @@
-"""The steps that a comparison and a search share: check the data, cut windows and splits."""
+"""The steps that comparison, first look and search share: check the data, cut windows and splits."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.runtime.lines import to_prefect
 from flows.runtime.progress import Board
+from flows.runtime.state import ready
+from flows.runtime.turns import alone
 from models.data.panel import Data
 from params.errors import ChecksFailed
 from params.load import Plan
@@ -39,7 +45,29 @@ class Opened:
     verdict: Verdict
 
 
-def open_and_check(run: RunParams, home: Path, folder: Path, board: Board) -> Opened:
+@dataclass(frozen=True)
+class Begun:
+    """What a flow works with until its end: state folder, board, an empty folder, the store, and the cut data."""
+
+    home: Path
+    board: Board
+    folder: Path
+    opened: Opened
+    cut: Cut
+
+
+@contextmanager
+def begun(plan: Plan) -> Iterator[Begun]:
+    """Checks and cuts the data of a plan; no other flow works on the run meanwhile.  Raises ChecksFailed."""
+    home, run = ready(), plan.run
+    with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        opened = _open_and_check(run, home, folder, board)
+        with alone(home, run.name, board):
+            yield Begun(home, board, folder, opened, _cut_windows(plan, opened, home, board))
+
+
+def _open_and_check(run: RunParams, home: Path, folder: Path, board: Board) -> Opened:
     """Opens the tracking store and checks the data.  Raises ChecksFailed."""
     with board.stage("open the store"):
         connection.connect(home)
@@ -63,7 +91,7 @@ def _checked(run: RunParams, source: Source, experiment: str, folder: Path, boar
     return verdict
 
 
-def cut_windows(plan: Plan, opened: Opened, home: Path, board: Board) -> Cut:
+def _cut_windows(plan: Plan, opened: Opened, home: Path, board: Board) -> Cut:
     """Cuts the windows and reports how many there are and how much memory they take."""
     run, source, verdict = plan.run, opened.source, opened.verdict
     take_in_all(plan, home)

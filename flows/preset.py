@@ -3,7 +3,6 @@
 Trigger: `python -m flows compare PARAMS --preset NAME` (`verbs/preset.py`), before search and comparison.
 """
 
-import tempfile
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -12,13 +11,11 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.prepared import Cut, cut_windows, open_and_check
+from flows.prepared import Cut, begun
 from flows.runtime import artifacts
-from flows.runtime.lines import to_prefect
 from flows.runtime.pool import fits_at_a_time, train_fits
 from flows.runtime.progress import Board
-from flows.runtime.state import ready
-from flows.runtime.turns import alone, ended_in_any_case
+from flows.runtime.turns import ended_in_any_case
 from params.errors import UserError
 from params.load import Plan
 from params.preset import Preset
@@ -58,26 +55,23 @@ class Look:
 @discreet
 def first_look(params: str, settings: list[str], preset: Preset, name: str, clock: Clock, fresh: bool, plan: Plan) -> Look:
     """Tries every variant of a plan once, in order.  `name`: of the preset."""
-    home, run = ready(), plan.run
-    with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        opened = open_and_check(run, home, folder, board)
-        with alone(home, run.name, board):
-            cut = cut_windows(plan, opened, home, board)
-            fits = _fits(plan, cut)
-            jobs = min(fits_at_a_time(fits, engine().device()), len(fits))
-            file = decision_file(home, name, clock.minutes, [identity(fit.job, cut.data.panel.digest) for fit in fits])
-            folds = _most_folds(plan, cut, preset.folds)
-            if not fresh and (decided := recorded_decision(file)):
-                return Look(file, jobs, folds, decided)
-            parent, _ = runs.parent_run(opened.experiment, f"first look {run.name}", file.stem, kind="first look")
-            with ended_in_any_case(parent):
-                log_inputs(parent, run, cut.data, opened.source, cut.sizes, folder)
-                trainer = Trainer(home, parent, board.epoch, board.say, threading.Event(), fresh)
-                done, left_out = _within(clock, preset, run.name, fits, cut, trainer, board, jobs)
-                ruler = Ruler.of(run, cut.data, folder)
-                tried = tuple(_tried(fit, plan, ruler) for fit in done)
-        return Look(file, jobs, folds, tried=tried, left_out=left_out)
+    run = plan.run
+    with begun(plan) as at:
+        cut, board = at.cut, at.board
+        fits = _fits(plan, cut)
+        jobs = min(fits_at_a_time(fits, engine().device()), len(fits))
+        file = decision_file(at.home, name, clock.minutes, [identity(fit.job, cut.data.panel.digest) for fit in fits])
+        folds = _most_folds(plan, cut, preset.folds)
+        if not fresh and (decided := recorded_decision(file)):
+            return Look(file, jobs, folds, decided)
+        parent, _ = runs.parent_run(at.opened.experiment, f"first look {run.name}", file.stem, kind="first look")
+        with ended_in_any_case(parent):
+            log_inputs(parent, run, cut.data, at.opened.source, cut.sizes, at.folder)
+            trainer = Trainer(at.home, parent, board.epoch, board.say, threading.Event(), fresh)
+            done, left_out = _within(clock, preset, run.name, fits, cut, trainer, board, jobs)
+            ruler = Ruler.of(run, cut.data, at.folder)
+            tried = tuple(_tried(fit, plan, ruler) for fit in done)
+    return Look(file, jobs, folds, tried=tried, left_out=left_out)
 
 
 def _fits(plan: Plan, cut: Cut) -> list[Planned]:

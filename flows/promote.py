@@ -12,11 +12,10 @@ from flows.runtime.recorded import displayed
 from flows.runtime.state import ready
 from params.shown import discreet
 from tasks.engine.choice import engine
-from tasks.promote.decision import Decision, PromoteOptions, promote_challenger
+from tasks.promote.decision import Decision, promote_challenger
+from tasks.promote.options import PLAIN, PromoteOptions
 from tasks.registry.versions import check_name
 from tasks.tracking import connection
-
-PLAIN = PromoteOptions()  # the challenger, by its own rules
 
 
 @flow(name="promote", flow_run_name="promote {name}", validate_parameters=False)

@@ -30,8 +30,9 @@ from params.shown import discreet
 from tasks.files import TABLES, require_writable
 from tasks.locks import Held, shared
 from tasks.promote.alias import undecided
-from tasks.promote.decision import Decision, PromoteOptions
+from tasks.promote.decision import Decision
 from tasks.promote.ledger import Broken
+from tasks.promote.options import PromoteOptions
 from tasks.serve.notify import notify
 from tasks.serve.realised import score_realised, serve_forecasts
 from tasks.serve.schedule import WAITS, may_pass, superseded

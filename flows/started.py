@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from flows.compare import Comparison
     from params.load import Plan
     from tasks.promote.decision import Decision
+    from tasks.promote.options import PromoteOptions
 
 
 def run_comparison(home: Path, plan: "Plan", fresh: bool = False, that_fit: bool = False) -> "Comparison":
@@ -29,18 +30,7 @@ def run_comparison(home: Path, plan: "Plan", fresh: bool = False, that_fit: bool
         return recorded(compare, str(plan.path), list(plan.settings), fresh, plan)
 
 
-def run_promotion(
-    home: Path,
-    name: str,
-    *,
-    version: int | str | None = None,
-    dry_run: bool = False,
-    allow_dirty: bool = False,
-    allow_chance: bool = False,
-    unsealed: bool = False,
-    minutes: float | None = None,
-    reason: str = "",
-) -> "Decision":
+def run_promotion(home: Path, name: str, options: "PromoteOptions") -> "Decision":
     """Judges the challenger of a name, or another version, and moves the champion if every gate passes."""
     from flows.runtime.progress import Board
 
@@ -48,12 +38,6 @@ def run_promotion(
         with Board() as board, board.stage("start"):
             from flows.promote import promote
             from flows.runtime.recorded import recorded
-            from tasks.promote.decision import PromoteOptions
 
             server.wait()
-        number = None if version is None else str(version)
-        options = PromoteOptions(
-            version=number, dry_run=dry_run, minutes=minutes, reason=reason, unsealed=unsealed,
-            allow_dirty=allow_dirty, allow_chance=allow_chance,
-        )  # fmt: skip
         return recorded(promote, name, options)

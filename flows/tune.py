@@ -4,7 +4,6 @@ Trigger: by hand (`python -m flows tune PARAMS`).  Trials are kept in `tune.db` 
 a search that was killed resumes with the trials that were running and ends the same.
 """
 
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,12 @@ from prefect import flow
 from prefect.futures import PrefectFuture
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.prepared import cut_windows, open_and_check
+from flows.prepared import begun
 from flows.runtime import artifacts
-from flows.runtime.lines import to_prefect
 from flows.runtime.pool import fits_at_a_time
 from flows.runtime.progress import Board
 from flows.runtime.state import ready
-from flows.runtime.turns import alone, ended_in_any_case
+from flows.runtime.turns import ended_in_any_case
 from models.data.panel import Data
 from params.load import Plan
 from params.shown import discreet
@@ -71,28 +69,24 @@ class Tuned:
 def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
     """Searches the variants of a plan; `plan` is `params` with `settings`."""
     home, run = ready(), plan.run
-    spaces = searched(plan)
-    with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        store = Store(home)
-        opened = open_and_check(run, home, folder, board)
-        with alone(home, run.name, board):
-            cut = cut_windows(plan, opened, home, board)
-            as_they_are = _as_they_are(plan, cut.data)
-            search = _search(plan, limits.seed, as_they_are, spaces)
-            parent, _ = runs.parent_run(opened.experiment, f"tune {run.name}", search.identity, kind="tuning")
-            runs.go_on(parent)
-            with ended_in_any_case(parent):
-                log_inputs(parent, run, cut.data, opened.source, cut.sizes, folder)
-                ruler = Ruler.of(run, cut.data, folder)
-                trainer = Trainer(home, parent, board.epoch, board.say, threading.Event())
-                loop = _Loop(plan, spaces, limits, store, store.begin(search, spaces), trainer, ruler, board)
-                loop.run()
-                result = loop.found()
-                with board.stage("publish the search"):
-                    files = _write(plan, result, limits)
-                    publish_search(result, parent, folder)
-        return Tuned(result, parent, files, loop.elapsed() / 60)
+    spaces, store = searched(plan), Store(home)
+    with begun(plan) as at:
+        cut, board = at.cut, at.board
+        as_they_are = _as_they_are(plan, cut.data)
+        search = _search(plan, limits.seed, as_they_are, spaces)
+        parent, _ = runs.parent_run(at.opened.experiment, f"tune {run.name}", search.identity, kind="tuning")
+        runs.go_on(parent)
+        with ended_in_any_case(parent):
+            log_inputs(parent, run, cut.data, at.opened.source, cut.sizes, at.folder)
+            ruler = Ruler.of(run, cut.data, at.folder)
+            trainer = Trainer(home, parent, board.epoch, board.say, threading.Event())
+            loop = _Loop(plan, spaces, limits, store, store.begin(search, spaces), trainer, ruler, board)
+            loop.run()
+            result = loop.found()
+            with board.stage("publish the search"):
+                files = _write(plan, result, limits)
+                publish_search(result, parent, at.folder)
+    return Tuned(result, parent, files, loop.elapsed() / 60)
 
 
 def _as_they_are(plan: Plan, data: Data) -> dict[str, list[Planned]]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tree import write_tree
+
 ROOT = Path(__file__).resolve().parent.parent
 MOST_LINES = 400
 LONGER = {"models/serving.py": 1650}  # it travels alone in every bundle, and so holds all that it needs
@@ -228,52 +230,49 @@ PLANTED = [
 
 @pytest.mark.parametrize(("file", "text", "told"), PLANTED)
 def test_a_planted_breach_is_found(tmp_path: Path, file: str, text: str, told: str) -> None:
-    (tmp_path / file).parent.mkdir(parents=True)
-    (tmp_path / file).write_text(f'"""A file."""\n{text}')
+    write_tree(tmp_path, {file: f'"""A file."""\n{text}'})
     (found,) = violations(tmp_path)
     assert told in found
     assert found.startswith(file)
 
 
 def test_a_circle_is_found_also_where_a_function_hides_it(tmp_path: Path) -> None:
-    for file, text in {
-        "a": "from models import b",
-        "b": "def f():\n    import models.c",
-        "c": "from models.a import x",
-    }.items():
-        (tmp_path / "models").mkdir(exist_ok=True)
-        (tmp_path / f"models/{file}.py").write_text(f'"""A file."""\n{text}')
+    texts = {"a": "from models import b", "b": "def f():\n    import models.c", "c": "from models.a import x"}
+    write_tree(tmp_path, {f"models/{name}.py": f'"""A file."""\n{text}' for name, text in texts.items()})
     assert circles(tmp_path) == ["a circle of imports: models/a.py, models/b.py, models/c.py"]
 
 
 def test_a_test_file_mirrors_a_source_file_or_names_one(tmp_path: Path) -> None:
-    for file, text in {
+    first_lines = {
         "tasks/load/a.py": "A file.",
         "tests/tasks/load/test_a.py": "At its place.",
         "tests/tasks/load/test_b.py": "Names it (tasks/load/a.py).",
         "tests/tasks/load/test_c.py": "Names another (tasks/load/c.py).",
         "tests/test_all.py": "Of no file alone.",
-    }.items():
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_text(f'"""{text}"""\n')
+    }
+    write_tree(tmp_path, {file: f'"""{line}"""\n' for file, line in first_lines.items()})
     (found,) = violations(tmp_path)
     assert found.startswith("tests/tasks/load/test_c.py:1: there is no tasks/load/c.py")
 
 
-def test_what_is_allowed_is_no_breach(tmp_path: Path) -> None:
-    allowed = {
-        "params/a.py": "from models.data.window import WindowParams, FeatureWindow",
-        "tasks/tracking/a.py": "import mlflow\nimport polars",
-        "tasks/registry/a.py": "import mlflow",
-        "models/serving.py": "import pandas, torch, json",
-        "flows/a.py": "import prefect\nfrom tasks import lags",
-        "tests/a.py": "import mlflow, polars, statsforecast",
-    }
-    for file, text in allowed.items():
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_text(f'"""A file."""\n{text}')
+ALLOWED = [
+    ("params/a.py", "from models.data.window import WindowParams, FeatureWindow"),
+    ("tasks/tracking/a.py", "import mlflow\nimport polars"),
+    ("tasks/registry/a.py", "import mlflow"),
+    ("models/serving.py", "import pandas, torch, json"),
+    ("flows/a.py", "import prefect\nfrom tasks import lags"),
+    ("tests/a.py", "import mlflow, polars, statsforecast"),
+]
+
+
+@pytest.mark.parametrize(("file", "text"), ALLOWED)
+def test_what_is_allowed_is_no_breach(tmp_path: Path, file: str, text: str) -> None:
+    write_tree(tmp_path, {file: f'"""A file."""\n{text}'})
     assert violations(tmp_path) == []
-    (tmp_path / "tasks/files.py").write_text("import json\n")
+
+
+def test_a_file_without_a_docstring_is_found(tmp_path: Path) -> None:
+    write_tree(tmp_path, {"tasks/files.py": "import json\n"})
     assert violations(tmp_path) == ["tasks/files.py:1: begins without a docstring"]
 
 

@@ -24,11 +24,13 @@ def promote(
         raise UserError(f"--timeout {minutes:g}: write how many minutes the gates may take, such as 120")
     home = open_home(decides=True)
     from flows.started import run_promotion
+    from tasks.promote.options import PromoteOptions
 
-    decision = run_promotion(
-        home, name, version=version, dry_run=dry_run, allow_dirty=allow_dirty, allow_chance=allow_chance,
-        unsealed=unsealed, minutes=minutes, reason=reason,
+    options = PromoteOptions(
+        version=None if version is None else str(version), dry_run=dry_run, allow_dirty=allow_dirty,
+        allow_chance=allow_chance, unsealed=unsealed, minutes=minutes, reason=reason,
     )  # fmt: skip
+    decision = run_promotion(home, name, options)
     from flows.verbs.champion import show_decision
 
     show_decision(decision)

@@ -130,18 +130,16 @@ def _changed(before: Windows, panel: Panel, pipeline: Pipeline) -> str | None:
     params = pipeline.params
     after = Windows(panel, params, before.origins.numpy())
     pair = [windows.inputs(windows.origins) for windows in (before, after)]
-    for place, name in enumerate(params.channels):
-        if not _same(*(inputs.past_BLF[..., place] for inputs in pair)):
-            return f"the window of feature {name!r}"
-    for place, name in enumerate(params.known):
-        if not _same(*(inputs.ahead_BAK[..., place] for inputs in pair)):
-            return f"what is known ahead of {name!r}"
-    for place, name in enumerate(params.wide_features):
-        if not _same(*(inputs.wide_BLE[..., place] for inputs in pair)):
-            return f"the window of feature {name!r}"
-    for place, name in enumerate(params.wide_future):
-        if not _same(*(inputs.wide_BAE[..., place] for inputs in pair)):
-            return f"what is known ahead of {name!r}"
+    channels = (
+        ("past_BLF", params.channels, "the window of feature"),
+        ("ahead_BAK", params.known, "what is known ahead of"),
+        ("wide_BLE", params.wide_features, "the window of feature"),
+        ("wide_BAE", params.wide_future, "what is known ahead of"),
+    )
+    for kind, names, what in channels:
+        for place, name in enumerate(names):
+            if not _same(*(getattr(inputs, kind)[..., place] for inputs in pair)):
+                return f"{what} {name!r}"
     if not all(_same(*two) for two in zip(*(pipeline.fit_scaling(table) for table in (before.panel, panel)), strict=True)):
         return "the scaling"
     for label, forecaster in pipeline.forecasters.items():

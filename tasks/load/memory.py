@@ -28,13 +28,8 @@ Frame = pl.DataFrame
 class PandasFrame(Protocol):
     """A pandas DataFrame, as far as it is read here; pandas itself ships no types."""
 
-    @property
-    def index(self) -> Any:
-        """The labels of its rows."""
-
-    @property
-    def columns(self) -> Any:
-        """The labels of its columns."""
+    index: Any  # the labels of its rows
+    columns: Any  # the labels of its columns
 
     def reset_index(self) -> Any:
         """The same with its index as columns."""

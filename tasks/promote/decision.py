@@ -12,13 +12,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from models.fit.job import is_baseline
-from params.evaluation import PromotionParams
 from params.shown import discreet
 from tasks.promote import alias, gates
 from tasks.promote.chain import Event
 from tasks.promote.deadline import deadline
 from tasks.promote.gates import OURS, THEIRS, GateResult
 from tasks.promote.ledger import Draft
+from tasks.promote.options import PLAIN, PromoteOptions
 from tasks.promote.proof import reproduce
 from tasks.promote.reload import reloads
 from tasks.promote.scored import Figures, score, unlike
@@ -38,25 +38,6 @@ class Outcome(StrEnum):
     UNCHANGED = "unchanged"
     WOULD_PROMOTE = "would promote"
     WOULD_REFUSE = "would refuse"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromoteOptions:
-    """How a promotion judges: a `version` instead of the challenger, a dry run, and gates that may be waived.
-
-    These are: changed code, a version without a seal, a first champion whose lead over the best baseline may
-    be chance.  `rules`: the thresholds, by default those of the version's params; `minutes` replaces their
-    `timeout_minutes`; `reason`: a reason given by whoever decides.
-    """
-
-    version: str | None = None
-    dry_run: bool = False
-    allow_dirty: bool = False
-    allow_chance: bool = False
-    unsealed: bool = False
-    rules: PromotionParams | None = None
-    minutes: float | None = None
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,9 +76,7 @@ class Decision:
         }[self.outcome]
 
 
-def promote(
-    name: str, home: Path, device: str, options: PromoteOptions = PromoteOptions(), say: Say = lambda text: None
-) -> Decision:
+def promote(name: str, home: Path, device: str, options: PromoteOptions = PLAIN, say: Say = lambda text: None) -> Decision:
     """Judges the challenger against the champion; moves the alias only if every gate is passed.
 
     Raises Overdue, deciding nothing, if the gates take too long.

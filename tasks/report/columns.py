@@ -45,6 +45,19 @@ class Column:
     folds: bool = False
 
 
+OVER_SEEDS = "standard deviation over seeds (n - 1)"
+OVER_SEVERAL_SEEDS = f"{OVER_SEEDS}; ? with one seed"
+UNKNOWN_NOT_ZERO = f"{OVER_SEVERAL_SEEDS}: unknown, not zero"
+
+
+def _spread(of: str, heading: str, words: str, meaning: str = OVER_SEEDS, scaled: bool = False) -> Column:
+    """The column of the spread of another column over seeds."""
+    name = f"{of}_spread"
+    return Column(
+        name=name, heading=heading, words=f"spread of the {words}", meaning=meaning, metric=name, like=of, scaled=scaled
+    )
+
+
 COLUMNS = (
     Column(name="rank", heading="#", form=Form.COUNT, words="place", meaning="by the validation error that chooses"),
     Column(name="name", heading="name", form=Form.TEXT, words="variant or baseline"),
@@ -81,7 +94,7 @@ COLUMNS = (
     ),
     Column(
         name="val_mae_spread", heading="± val", words="spread of the MAE on validation",
-        meaning="standard deviation over seeds (n - 1); ? with one seed: unknown, not zero", like="val_mae",
+        meaning=UNKNOWN_NOT_ZERO, like="val_mae",
     ),
     Column(name="val_mase", heading="val MASE", words="MASE on validation", meaning="as test_mase"),
     Column(name="val_rmsse", heading="val RMSSE", words="RMSSE on validation", meaning="as test_rmsse"),
@@ -108,29 +121,19 @@ COLUMNS = (
         name="test_mse_scaled", heading="MSE, scaled", words="scaled MSE",
         meaning="mean squared error, in the same unit", metric="test_mse_scaled", scaled=True,
     ),
-    Column(
-        name="test_mse_scaled_spread", heading="± MSE", words="spread of the scaled MSE",
-        meaning="standard deviation over seeds", metric="test_mse_scaled_spread", like="test_mse_scaled", scaled=True,
-    ),
+    _spread("test_mse_scaled", "± MSE", "scaled MSE", "standard deviation over seeds", scaled=True),
     Column(
         name="test_score", heading="test score", words="test error in the measure that ranks",
         meaning="as val_score; it chooses nothing", metric="test_score",
     ),
-    Column(
-        name="test_score_spread", heading="± score", words="spread of the test score",
-        meaning="standard deviation over seeds (n - 1); ? with one seed", metric="test_score_spread", like="test_score",
-    ),
+    _spread("test_score", "± score", "test score", OVER_SEVERAL_SEEDS),
     Column(
         name="test_rows", heading="test rows", form=Form.COUNT, words="rows of the test that are compared",
         meaning="with an actual, and a forecast of the model and of the best baseline, of which test_score is",
         metric="test_rows",
     ),
     Column(name="test_mae", heading="test MAE", words="MAE", meaning="as val_mae", metric="test_mae", pixels=78),
-    Column(
-        name="test_mae_spread", heading="±", words="spread of the MAE",
-        meaning="standard deviation over seeds (n - 1); ? with one seed: unknown, not zero", metric="test_mae_spread",
-        like="test_mae",
-    ),
+    _spread("test_mae", "±", "MAE", UNKNOWN_NOT_ZERO),
     Column(name="test_rmse", heading="RMSE", words="RMSE", meaning="root mean squared error", metric="test_rmse"),
     Column(
         name="test_mase", heading="MASE", words="MASE",
@@ -164,11 +167,7 @@ COLUMNS = (
         meaning="its mean width plus 20 times what lies outside: low is good; finds both what is too wide and what misses",
         metric="test_interval_score_90", pixels=160,
     ),
-    Column(
-        name="test_interval_score_90_spread", heading="± int.", words="spread of the interval score",
-        meaning="standard deviation over seeds (n - 1); ? with one seed", metric="test_interval_score_90_spread",
-        like="test_interval_score_90",
-    ),
+    _spread("test_interval_score_90", "± int.", "interval score", OVER_SEVERAL_SEEDS),
     Column(
         name="test_worst_fifth_coverage_90", heading="worst %", form=Form.SHARE,
         words="coverage of the 90 % interval in the worst fifth of the series",
@@ -178,7 +177,7 @@ COLUMNS = (
     Column(
         name="test_worst_fifth_coverage_90_spread", heading="± worst", form=Form.SHARE,
         words="spread of the coverage of the worst fifth",
-        meaning="standard deviation over seeds (n - 1)", metric="test_worst_fifth_coverage_90_spread",
+        meaning=OVER_SEEDS, metric="test_worst_fifth_coverage_90_spread",
     ),
     Column(
         name="test_coverage_90", heading="cover %", form=Form.SHARE, words="coverage of the 90 % interval",
@@ -201,28 +200,19 @@ COLUMNS = (
         meaning="width plus 40 times what lies outside, over the mean change from one season to the next (evaluation.season) "
         "in all rows up to the cutoff; series weigh alike (as in the M4 competition)", metric="test_msis_95",
     ),
-    Column(
-        name="test_msis_95_spread", heading="± MSIS", words="spread of the MSIS",
-        meaning="standard deviation over seeds (n - 1)", metric="test_msis_95_spread", like="test_msis_95",
-    ),
+    _spread("test_msis_95", "± MSIS", "MSIS"),
     Column(
         name="test_wql", heading="WQL", words="weighted quantile loss",
         meaning="twice the pinball loss over the size of the actuals, the mean over the levels 0.1, 0.2 .. 0.9",
         metric="test_wql",
     ),
-    Column(
-        name="test_wql_spread", heading="± WQL", words="spread of the WQL", meaning="standard deviation over seeds (n - 1)",
-        metric="test_wql_spread", like="test_wql",
-    ),
+    _spread("test_wql", "± WQL", "WQL"),
     Column(
         name="test_crps", heading="CRPS", words="CRPS",
         meaning="twice the pinball loss of all levels, each weighing as much as lies nearest to it; in the unit of the target",
         metric="test_crps",
     ),
-    Column(
-        name="test_crps_spread", heading="± CRPS", words="spread of the CRPS", meaning="standard deviation over seeds (n - 1)",
-        metric="test_crps_spread", like="test_crps",
-    ),
+    _spread("test_crps", "± CRPS", "CRPS"),
     Column(
         name="test_lag", heading="lag", form=Form.SHORT, words="lag",
         meaning="rows by which the forecasts look late, in the middle of the steps; a copy of the last value is late by gap + "

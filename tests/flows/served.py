@@ -6,8 +6,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+DATA = Path(__file__).resolve().parents[2] / "data" / "nyc_weather.parquet"
+KEYS = ["origin", "time_hour", "cutoff"]
 Warm = Callable[..., subprocess.CompletedProcess[str]]
 SERVED = """
 import mlflow, pandas as pd, sys
@@ -28,6 +31,40 @@ def compared(warm: Warm, home: Path, name: str, settings: Sequence[str]) -> Path
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"Registered as {name} version 1" in done.stdout, done.stdout
     return home
+
+
+def forecast_file(warm: Warm, home: Path, reference: str, out: Path, *more: str) -> pl.DataFrame:
+    """What a version forecasts for the shipped weather by the command line."""
+    done = warm("forecast", reference, "--data", str(DATA), "--out", str(out), *more, home=home)
+    assert done.returncode == 0, done.stderr
+    return pl.read_parquet(out)
+
+
+def judged_as_scored(warm: Warm, home: Path, name: str, model: str, folder: Path, members: Sequence[str] = ()) -> pl.DataFrame:
+    """Forecasts of version 1 next to those that the comparison scored, which must be the same, and its members'."""
+    at = ("--from", "2013-12-16T23:00:00", "--stride", "12", "--judged")
+    judged = forecast_file(warm, home, f"{name}@1", folder / "judged.parquet", *at)
+    assert set(judged["model"]) == {model}
+    (scored,) = (pl.read_parquet(path) for path in home.rglob("forecasts.parquet"))
+    scored = scored.select(*members, origin="unique_id", time_hour="ds", cutoff="cutoff", scored=model)
+    both = judged.join(scored, on=KEYS, nulls_equal=True)
+    assert both.height == judged.height - 3 * 6  # the comparison needs an actual next to each
+    np.testing.assert_array_equal(both["yhat"].cast(pl.Float32), both["scored"])  # which the file keeps in 32 bits
+    return both
+
+
+def served_as_forecast(warm: Warm, home: Path, name: str, model: str, folder: Path) -> None:
+    """The champion forecasts the same by the command line and without our code."""
+    ours = forecast_file(warm, home, f"{name}@champion", folder / "ours.parquet").sort(KEYS)
+    theirs = served(home, name, DATA, folder)
+    assert ours.height == theirs.height == 3 * 6 and set(theirs["model"]) == {model}
+    np.testing.assert_array_equal(ours["yhat"], theirs["yhat"])
+
+
+def unchanged(warm: Warm, home: Path, settings: Sequence[str]) -> None:
+    """The same comparison again does nothing."""
+    done = warm("compare", "params/smoke.yaml", *settings_of(settings), home=home)
+    assert done.returncode == 0 and "Nothing has changed" in done.stdout
 
 
 def promoted(warm: Warm, home: Path, name: str) -> None:

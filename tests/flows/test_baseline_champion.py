@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.marks import STORY
+
 RUN = """
 name: steady
 data: {path: DATA, id: shop, time: day, target: sales, frequency: 1d}
@@ -27,11 +29,7 @@ model = mlflow.pyfunc.load_model("models:/steady@champion")
 model.predict(pd.read_parquet(sys.argv[1])).to_parquet(sys.argv[2])
 assert not [name for name in sys.modules if name.split(".")[0] in ("flows", "tasks", "models", "params")]
 """
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = STORY
 
 
 def levels_under_noise(folder: Path) -> Path:

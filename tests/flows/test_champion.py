@@ -10,8 +10,9 @@ from flows.verbs import champion
 from params.errors import UserError
 from tasks.promote import ledger
 from tasks.promote.chain import Entry, Event
-from tasks.promote.decision import Decision, Outcome, PromoteOptions
+from tasks.promote.decision import Decision, Outcome
 from tasks.promote.gates import GateResult
+from tasks.promote.options import PromoteOptions
 from tasks.tracking import connection
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports

@@ -16,12 +16,9 @@ from mlflow import MlflowClient
 
 from models import serving
 from tasks.names import column
+from tests.marks import STORY
 
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = STORY
 
 RUN = """
 name: shops

@@ -7,11 +7,9 @@ from statistics import fmean, stdev
 import pytest
 from mlflow import MlflowClient
 
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+from tests.marks import STORY
+
+pytestmark = STORY
 NAMES = ("ridge", "gru", "ensemble_theta", "last_value", "seasonal_naive")
 
 

@@ -1,28 +1,20 @@
 """models/fit/greedy.py by the command line: a greedy ensemble from the comparison to a process without our code."""
 
 import json
-from pathlib import Path
 
 import numpy as np
-import polars as pl
 import pytest
 
-from tests.flows.served import compared, promoted, served, settings_of
+from tests.flows.served import compared, judged_as_scored, promoted, served_as_forecast, unchanged
+from tests.marks import STORY
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT / "data" / "nyc_weather.parquet"
 BASELINES = ("last_value", "drift", "seasonal_naive")
-KEYS = ["origin", "time_hour", "cutoff"]
 SETTINGS = (
     "name=greedy",
     "variants=[ridge, nlinear, cnn, ensemble_greedy]",
     "training.refit=all",
 )
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = STORY
 
 
 @pytest.fixture(scope="module")
@@ -43,37 +35,20 @@ def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_repro
     assert row["val_score"] > learnt["score"]  # what the board has is of weights that were learnt elsewhere
     assert row["val_mae"] == pytest.approx(row["val_score"], rel=1e-12)
 
-    out = tmp_path / "judged.parquet"
-    given = ("--data", str(DATA), "--out", str(out), "--from", "2013-12-16T23:00:00", "--stride", "12", "--judged")
-    done = warm("forecast", "greedy@1", *given, home=home)
-    assert done.returncode == 0, done.stderr
-    judged = pl.read_parquet(out)
-    assert set(judged["model"]) == {"ensemble_greedy"}
-    (scored,) = (pl.read_parquet(path) for path in home.rglob("forecasts.parquet"))
-    scored = scored.select(*counts, origin="unique_id", time_hour="ds", cutoff="cutoff", scored="ensemble_greedy")
-    both = judged.join(scored, on=KEYS, nulls_equal=True)
-    assert both.height == judged.height - 3 * 6  # the comparison needs an actual beside each
-    np.testing.assert_array_equal(both["yhat"].cast(pl.Float32), both["scored"])  # which the file keeps in 32 bits
+    both = judged_as_scored(warm, home, "greedy", "ensemble_greedy", tmp_path, [*counts])
     assert any(counts[name] for name in BASELINES)  # which are no part of the graph
     mean = sum(count * both[name].to_numpy() for name, count in counts.items()) / sum(counts.values())
     np.testing.assert_allclose(both["scored"], mean, rtol=3e-6)
 
     promoted(warm, home, "greedy")
-
-    done = warm("forecast", "greedy@champion", *given[:4], home=home)
-    assert done.returncode == 0, done.stderr
-    ours = pl.read_parquet(out).sort(KEYS)
-    theirs = served(home, "greedy", DATA, tmp_path)
-    assert ours.height == theirs.height == 3 * 6 and set(theirs["model"]) == {"ensemble_greedy"}
-    np.testing.assert_array_equal(ours["yhat"], theirs["yhat"])
+    served_as_forecast(warm, home, "greedy", "ensemble_greedy", tmp_path)
 
     report = next(home.rglob("report.html")).read_text()
     assert "Members of the greedy ensemble" in report and "held out" in report
     card = next(home.rglob("card.md")).read_text()
     assert "## Members" in card and "| ridge |" in card
 
-    again = warm("compare", "params/smoke.yaml", *settings_of(SETTINGS), home=home)
-    assert again.returncode == 0 and "Nothing has changed" in again.stdout
+    unchanged(warm, home, SETTINGS)
 
 
 def test_one_without_another_variant_is_refused_before_any_data_is_read(home, warm, refused) -> None:

@@ -1,23 +1,14 @@
 """models/mixed.py by the command line: an ensemble of networks and Theta from the comparison to a process without our code."""
 
 import json
-from pathlib import Path
 
-import numpy as np
-import polars as pl
 import pytest
 
-from tests.flows.served import compared, promoted, served, settings_of
+from tests.flows.served import compared, judged_as_scored, promoted, served_as_forecast, unchanged
+from tests.marks import STORY
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT / "data" / "nyc_weather.parquet"
-KEYS = ["origin", "time_hour", "cutoff"]
 SETTINGS = ("name=mixed", "variants=[ensemble_theta]", "training.refit=all")
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = STORY
 
 
 @pytest.fixture(scope="module")
@@ -34,26 +25,7 @@ def test_its_version_forecasts_as_it_was_scored_and_is_promoted_served_and_repro
     theta = {"name": "theta", "arguments": {"season": 24, "rows": 500}}
     assert told["combined"] == {"how": "median", "baselines": [theta]} and "theta" not in told["family"]
 
-    out = tmp_path / "judged.parquet"
-    given = ("--data", str(DATA), "--out", str(out), "--from", "2013-12-16T23:00:00", "--stride", "12", "--judged")
-    done = warm("forecast", "mixed@1", *given, home=home)
-    assert done.returncode == 0, done.stderr
-    judged = pl.read_parquet(out)
-    assert set(judged["model"]) == {"ensemble_theta"}
-    (scored,) = (pl.read_parquet(path) for path in home.rglob("forecasts.parquet"))
-    scored = scored.select(origin="unique_id", time_hour="ds", cutoff="cutoff", scored="ensemble_theta")
-    both = judged.join(scored, on=KEYS, nulls_equal=True)
-    assert both.height == judged.height - 3 * 6  # the comparison needs an actual beside each
-    np.testing.assert_array_equal(both["yhat"].cast(pl.Float32), both["scored"])  # which the file keeps in 32 bits
-
+    judged_as_scored(warm, home, "mixed", "ensemble_theta", tmp_path)
     promoted(warm, home, "mixed")
-
-    done = warm("forecast", "mixed@champion", *given[:4], home=home)
-    assert done.returncode == 0, done.stderr
-    ours = pl.read_parquet(out).sort(KEYS)
-    theirs = served(home, "mixed", DATA, tmp_path)
-    assert ours.height == theirs.height == 3 * 6 and set(theirs["model"]) == {"ensemble_theta"}
-    np.testing.assert_array_equal(ours["yhat"], theirs["yhat"])
-
-    again = warm("compare", "params/smoke.yaml", *settings_of(SETTINGS), home=home)
-    assert again.returncode == 0 and "Nothing has changed" in again.stdout
+    served_as_forecast(warm, home, "mixed", "ensemble_theta", tmp_path)
+    unchanged(warm, home, SETTINGS)

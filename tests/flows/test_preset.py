@@ -13,12 +13,9 @@ from mlflow import MlflowClient
 
 from tests.flows.copied import copy_of_the_checkout, runner
 from tests.flows.served import served
+from tests.marks import STORY
 
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = STORY
 SMALL = """
 about: little of everything
 variants: [ridge, dense_relu, own, ensemble_greedy]

@@ -8,13 +8,11 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
+from tests.marks import STORY
+
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "data" / "nyc_weather.parquet"
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = STORY
 
 
 @pytest.fixture(scope="module")

@@ -21,13 +21,10 @@ from mlflow import MlflowClient
 from tasks.tune.store import Store, all_trials
 from tasks.tune.trial import State, Trial, ranked
 from tests.flows.copied import copy_of_the_checkout, runner
+from tests.marks import STORY
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [
-    pytest.mark.story,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = STORY
 FEW = ("params/smoke.yaml", "--variants", "gru", "--set", "training.max_epochs=3", "--set", "windows.stride=96")
 DIVERGES = "  training.learning_rate: {choices: [0.001, 0.003, 0.01, 1.0e+25]}\n"
 

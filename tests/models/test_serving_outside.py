@@ -14,6 +14,7 @@ from models import serving
 from models.outside import Outside
 from models.serving import Model, baseline
 from tasks.registry.admitted import ARCHIVE, packed
+from tests.tree import write_tree
 
 Y = np.array([5.0, 1.0, np.nan, 3.0, np.nan, np.nan, 8.0])
 START, AT = np.array([0, 0, 6]), np.array([3, 5, 6])
@@ -86,9 +87,7 @@ class _Carrying:
 
 def archived(folder: Path, files: dict[str, str]) -> tuple[Path, dict[str, bytes]]:
     """An archive of some code as a bundle has it, and the bundle's contents."""
-    for name, text in files.items():
-        (folder / "code" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "code" / name).write_bytes(text.encode())
+    write_tree(folder / "code", files)
     digests = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
     content = packed((Outside(target="carried_a.nets:f", files=digests, root=str(folder / "code")),))
     shutil.rmtree(folder / "code")

@@ -9,17 +9,7 @@ from models.networks.planes import convolve, pool
 
 PLANE = torch.tensor([[7, 2, 3, 3, 8], [4, 5, 3, 8, 4], [3, 3, 2, 8, 4], [2, 8, 7, 2, 7], [5, 4, 4, 5, 4]])
 EDGE = torch.tensor([[1, 0, -1]] * 3)
-HILL = torch.tensor(
-    [
-        [0, 0, 1, 2, 2, 1, 0],
-        [0, 0, 2, 2, 3, 1, 0],
-        [1, 1, 3, 4, 3, 2, 1],
-        [0, 1, 3, 1, 3, 1, 0],
-        [1, 2, 2, 5, 2, 2, 1],
-        [0, 1, 2, 2, 2, 1, 0],
-        [0, 1, 1, 2, 1, 1, 0],
-    ]
-)
+HILL = torch.tensor([[*map(int, row)] for row in ["0012210", "0022310", "1134321", "0131310", "1225221", "0122210", "0112110"]])
 
 
 def test_a_convolution_as_worked_out_by_hand() -> None:

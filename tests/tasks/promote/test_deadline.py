@@ -14,22 +14,19 @@ from tasks.promote import decision as promotion
 from tasks.promote import ledger
 from tasks.promote.alias import undecided
 from tasks.promote.deadline import Overdue, deadline
-from tasks.promote.decision import PromoteOptions
+from tasks.promote.options import PromoteOptions
 from tasks.promote.proof import reproduce
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, find, needed, register
 from tasks.tracking import connection, runs
 from tasks.train.identity import fingerprint
 from tasks.train.job import make_job
+from tests.marks import STORE
 from tests.tasks.engine.running import running_fits
 
 RUN = "params/smoke.yaml"
 LONG = ("training.max_epochs=1000000", "training.patience_epochs=1000000")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-]
+pytestmark = STORE
 
 
 @pytest.fixture(scope="module")

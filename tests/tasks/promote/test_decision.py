@@ -22,20 +22,17 @@ from tasks import interrupt
 from tasks.compare.board import Difference
 from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
-from tasks.promote.decision import PromoteOptions
 from tasks.promote.gates import GateResult
+from tasks.promote.options import PromoteOptions
 from tasks.promote.scored import Figures
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, CHAMPION, find, log_bundle, needed
 from tasks.tracking import connection, logs, runs
+from tests.marks import STORE
 
 ROOT = Path(__file__).resolve().parents[3]
 STEPS = ("open_entry", "log_metrics", "close_entry", "set_alias", "the end")
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-]
+pytestmark = STORE
 
 FORKS = """
 import json, os, signal, sys, traceback

@@ -18,15 +18,11 @@ from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
 from tasks.registry.versions import CHAMPION, Registered, find, register
 from tasks.tracking import connection, runs
+from tests.marks import OF_IMPORTS, STORE
 
 NAME = "story"
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-]
+pytestmark = [*STORE, OF_IMPORTS]
 
 
 @pytest.fixture

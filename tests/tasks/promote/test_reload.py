@@ -15,20 +15,16 @@ import pytest
 from params.errors import UserError
 from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
-from tasks.promote.decision import PromoteOptions
 from tasks.promote.gates import GateResult
+from tasks.promote.options import PromoteOptions
 from tasks.promote.reload import reloads
 from tasks.registry.load import opened
 from tasks.registry.versions import CHALLENGER, log_bundle, needed, register
 from tasks.tracking import connection, runs
+from tests.marks import OF_IMPORTS, STORE
 
 NAME = "planted"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-]
+pytestmark = [*STORE, OF_IMPORTS]
 
 
 @pytest.fixture(scope="module")

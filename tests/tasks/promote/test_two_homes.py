@@ -14,16 +14,12 @@ from tasks.promote import alias, ledger
 from tasks.promote import decision as promotion
 from tasks.promote.gates import GateResult
 from tasks.tracking import connection
+from tests.marks import OF_IMPORTS, STORE
 from tests.postgresql import Postgres
 from tests.tasks.promote.test_decision import _logged, a_version, challenge, holder
 
 ROOT = Path(__file__).resolve().parents[3]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-]
+pytestmark = [*STORE, OF_IMPORTS]
 # one process imports everything and forks eight, which start at once: four of each home
 EIGHT = """
 import os, sys, time

@@ -19,14 +19,10 @@ from tasks.registry.parcel import export, import_
 from tasks.registry.unseen import panel_of
 from tasks.registry.versions import needed
 from tasks.tracking import connection
+from tests.marks import OF_IMPORTS, STORE
 from tests.tasks.registry.test_register import Home
 
-pytestmark = [
-    pytest.mark.slow,  # MLflow's own
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-]
+pytestmark = [*STORE, OF_IMPORTS]
 
 
 @pytest.fixture(scope="module")

@@ -27,13 +27,9 @@ from tasks.tracking import connection, runs
 from tasks.train.identity import Provenance, fingerprint, identity
 from tasks.train.kind import Kind
 from tasks.validate.verdict import Verdict
+from tests.marks import OF_IMPORTS, STORE
 
-pytestmark = [
-    pytest.mark.slow,  # MLflow's own
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-]
+pytestmark = [*STORE, OF_IMPORTS]
 WIDTHS = [1.0, 2.0, None, 4.0]
 SCORES = {"theta": 1.0, "drift": 2.0, "last_value": 3.0, "gru": 4.0, "seasonal_naive": None}
 

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from tasks.registry.seal import ADDED, SEAL, Broken, Entry, Seal, entries, write
+from tests.tree import write_tree
 
 
 @pytest.fixture
 def sealed(tmp_path: Path) -> tuple[Path, str]:
     """A folder as MLflow makes one, and the digest of its seal."""
     folder = tmp_path / "version"
-    for name in ("MLmodel", "conda.yaml", "code/serving.py", "data/bundle/model.json", "data/bundle/code/serving.py"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(f"the content of {name}")
+    names = ("MLmodel", "conda.yaml", "code/serving.py", "data/bundle/model.json", "data/bundle/code/serving.py")
+    write_tree(folder, {name: f"the content of {name}" for name in names})
     return folder, write(folder)
 
 
@@ -35,8 +35,7 @@ def test_a_folder_as_it_was_sealed_is_whole_and_so_is_one_that_mlflow_has_fetche
 
 def plant(name: str, text: str = "x") -> Callable[[Path], None]:
     def planted(folder: Path) -> None:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
+        write_tree(folder, {name: text})
 
     return planted
 

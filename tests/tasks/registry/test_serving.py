@@ -21,12 +21,9 @@ import pytest
 
 from tasks.registry.versions import register
 from tasks.tracking import connection, runs
+from tests.marks import STORE
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-]
+pytestmark = STORE
 
 
 @pytest.fixture(scope="module")

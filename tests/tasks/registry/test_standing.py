@@ -11,13 +11,9 @@ from tasks.registry.load import lost
 from tasks.registry.standing import MADE, fallen
 from tasks.registry.versions import Registered, find, register
 from tasks.tracking import connection, runs
+from tests.marks import OF_IMPORTS, STORE
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-]
+pytestmark = [*STORE, OF_IMPORTS]
 IDENTITY = "1" * 64
 
 

@@ -17,13 +17,10 @@ import torch
 from models.data.windows import Windows
 from tasks.registry.versions import Registered, register
 from tasks.tracking import connection, runs
+from tests.marks import STORE
 
 NAME = "nyc-weather"
-pytestmark = [
-    pytest.mark.slow,  # MLflow's own
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-]
+pytestmark = STORE
 
 READER = """
 import json, sys

@@ -22,12 +22,9 @@ from tasks.serve.realised import LookedBack, Realised
 from tasks.serve.rollback import reason_to_roll_back, roll_back_if_worse
 from tasks.serve.watched import watch_champion
 from tasks.tracking import connection, runs
+from tests.marks import STORE
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
-    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
-]
+pytestmark = STORE
 ROOT = Path(__file__).resolve().parents[3]
 NONE = pl.DataFrame(schema={"age": pl.Int64})
 STEPS = ("open_entry", "close_entry", "set_alias")

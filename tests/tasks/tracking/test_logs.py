@@ -10,12 +10,9 @@ import pytest
 from params.errors import UserError
 from tasks.tracking import connection, logs, runs
 from tasks.train.curves import Curves
+from tests.marks import OF_IMPORTS, OF_QUERIES
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # of mlflow's own imports
-    pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning"),
-]
+pytestmark = [pytest.mark.slow, OF_IMPORTS, OF_QUERIES]
 
 
 def test_patience_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from tasks.files import ROOT
 from tasks.train import identity
 from tasks.train.code import FIT, SERVING, WORKER, code_digest, imported_by, judging_digest
 from tasks.train.job import baseline_job
+from tests.tree import write_tree
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +73,14 @@ def test_a_comment_elsewhere_changes_nothing(checkout: Path, file: str) -> None:
 
 
 def test_imports_are_followed_also_inside_functions_and_through_packages(tmp_path: Path) -> None:
-    texts = {
-        "models/__init__.py": "",
-        "models/fit/__init__.py": "",
+    empty = ("models/__init__.py", "models/fit/__init__.py", "models/deep/__init__.py", "models/deep/inner.py")
+    texts = dict.fromkeys(empty, "") | {
         "models/fit/job.py": "from models.fit import step\n\ndef f():\n    import models.deep.inner\n",
         "models/fit/step.py": "import torch\nfrom models import near\n",
         "models/near.py": "from models.fit.job import f\n",
-        "models/deep/__init__.py": "",
-        "models/deep/inner.py": "",
         "models/other.py": "from models import near\n",
     }
-    for name, text in texts.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
+    write_tree(tmp_path, texts)
     found = {path.relative_to(tmp_path).as_posix() for path in imported_by(tmp_path, FIT)}
     assert found == set(texts) - {"models/other.py"}
 

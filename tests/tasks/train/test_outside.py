@@ -1,6 +1,7 @@
 """tasks/train/outside.py: where a run file's code lies, what is hashed of it, and what may be imported for a version."""
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tasks.train.identity import identity
 from tasks.train.job import make_job
 from tasks.train.kind import Kind
 from tasks.train.outside import code_of, find, located, outside_of, take_in_all
+from tests.tree import write_tree
 
 SMOKE = Path("params/smoke.yaml").read_text()
 NET = """
@@ -78,17 +80,13 @@ def test_the_module_and_what_it_imports_there_are_hashed_and_make_the_identity(t
 
 
 def test_a_package_is_hashed_as_far_as_it_is_imported(tmp_path: Path) -> None:
-    for file, text in {
-        "pack_a/__init__.py": "",
+    empty = ("pack_a/__init__.py", "pack_a/last.py", "pack_a/unused.py", "pack_b.py")
+    importing = {
         "pack_a/nets.py": "from . import cells\nfrom .deep.more import x\ndef f():\n    import json, torch, pack_b\n",
         "pack_a/cells.py": "from .. import none\n",
         "pack_a/deep/more.py": "import pack_a.last as y\n",
-        "pack_a/last.py": "",
-        "pack_a/unused.py": "",
-        "pack_b.py": "",
-    }.items():
-        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / file).write_text(text)
+    }
+    write_tree(tmp_path, dict.fromkeys(empty, "") | importing)
     found = find("pack_a.nets:X", tmp_path, "families.own")
     expected = ["__init__", "cells", "deep/more", "last", "nets"]
     assert sorted(found.files) == [*(f"pack_a/{one}.py" for one in expected), "pack_b.py"]
@@ -180,14 +178,36 @@ LOSSES = {
     "raises": "raise KeyError(1)",
     "infinite": "return (forecast - y) / 0",
 }
+METRICS = {
+    "good": "return (np.abs(y - forecast) > 1).astype(float)",
+    "one": "return np.abs(y - forecast).mean()",
+    "infinite": "return np.log(np.abs(y - forecast))",
+    "raises": "raise KeyError(1)",
+}
+
+
+def own_functions(folder: Path, kind: str, arguments: str, bodies: Mapping[str, str]) -> str:
+    """The name of a new module of functions."""
+    module = f"{kind}_{folder.name.replace('-', '_')}"
+    functions = [f"def {name}({arguments}):\n    {body}\n" for name, body in bodies.items()]
+    (folder / f"{module}.py").write_text("\n".join(["import numpy as np\n", *functions]))
+    return module
+
+
+def run_file(folder: Path, more: str) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(SMOKE + more)
+    return path
 
 
 def loss_plan(folder: Path, name: str, text: str = "") -> Plan:
-    module = f"losses_{folder.name.replace('-', '_')}"
-    (folder / f"{module}.py").write_text("\n".join(f"def {one}(forecast, y):\n    {body}\n" for one, body in LOSSES.items()))
-    path = folder / "run.yaml"
-    path.write_text(SMOKE + (text or f"losses: {{own: {module}:{name}}}\n"))
-    return load_plan(path, ["training.loss=own"])
+    module = own_functions(folder, "losses", "forecast, y", LOSSES)
+    return load_plan(run_file(folder, text or f"losses: {{own: {module}:{name}}}\n"), ["training.loss=own"])
+
+
+def metric_plan(folder: Path, name: str) -> Plan:
+    module = own_functions(folder, "metrics", "y, forecast", METRICS)
+    return load_plan(run_file(folder, f"metrics: {{far: {module}:{name}}}\n"))
 
 
 def test_a_loss_of_ones_own_trains_and_makes_the_identity(tmp_path: Path) -> None:
@@ -201,21 +221,29 @@ def test_a_loss_of_ones_own_trains_and_makes_the_identity(tmp_path: Path) -> Non
     assert identity(job, "d") != identity(replace(job, outside=()), "d")
 
 
+@pytest.mark.filterwarnings("ignore:divide by zero")
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("plan_with", "name", "told"),
     [
-        ("one", r"must give one loss for each forecast, a tensor of \[2, 3\], not \[\]"),
-        ("still", "has no gradient"),
-        ("flat", "has a gradient of zero everywhere"),
-        ("root", "has a gradient that is not finite where a forecast equals its target"),
-        ("raises", "raised KeyError: 1"),
-        ("infinite", "gives a loss that is not finite"),
-        ("none", "has no none"),
+        (loss_plan, "one", r"must give one loss for each forecast, a tensor of \[2, 3\], not \[\]"),
+        (loss_plan, "still", "has no gradient"),
+        (loss_plan, "flat", "has a gradient of zero everywhere"),
+        (loss_plan, "root", "has a gradient that is not finite where a forecast equals its target"),
+        (loss_plan, "raises", "raised KeyError: 1"),
+        (loss_plan, "infinite", "gives a loss that is not finite"),
+        (loss_plan, "none", "has no none"),
+        (metric_plan, "one", r"must give one number for each row, an array of \[3\], not \[\]"),
+        (metric_plan, "infinite", "gives a number that is not finite"),
+        (metric_plan, "raises", "raised KeyError: 1"),
+        (metric_plan, "none", "has no none"),
     ],
 )
-def test_a_loss_that_cannot_train_is_refused(name: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"losses.own: losses_.*{told}"):
-        take_in_all(loss_plan(tmp_path, name))
+def test_a_loss_that_cannot_train_and_a_measure_that_is_none_are_refused(
+    plan_with: Callable[[Path, str], Plan], name: str, told: str, tmp_path: Path
+) -> None:
+    place = "losses.own: losses_" if plan_with is loss_plan else "metrics.far: metrics_"
+    with pytest.raises(UserError, match=f"{place}.*{told}"):
+        take_in_all(plan_with(tmp_path, name))
 
 
 def test_a_loss_that_no_key_names_is_refused_with_the_others(tmp_path: Path) -> None:
@@ -225,25 +253,8 @@ def test_a_loss_that_no_key_names_is_refused_with_the_others(tmp_path: Path) -> 
         loss_plan(tmp_path, "good", "losses: {mae: a:b, own: a:b}\n")
 
 
-METRICS = {
-    "good": "return (np.abs(y - forecast) > 1).astype(float)",
-    "one": "return np.abs(y - forecast).mean()",
-    "infinite": "return np.log(np.abs(y - forecast))",
-    "raises": "raise KeyError(1)",
-}
-
-
-def metric_run(folder: Path, name: str) -> Plan:
-    module = f"metrics_{folder.name.replace('-', '_')}"
-    lines = "\n".join(f"def {one}(y, forecast):\n    {body}\n" for one, body in METRICS.items())
-    (folder / f"{module}.py").write_text(f"import numpy as np\n\n{lines}")
-    path = folder / "run.yaml"
-    path.write_text(SMOKE + f"metrics: {{far: {module}:{name}}}\n")
-    return load_plan(path)
-
-
 def test_a_measure_of_ones_own_is_a_mean_over_the_rows_with_both(tmp_path: Path) -> None:
-    plan = metric_run(tmp_path, "good")
+    plan = metric_plan(tmp_path, "good")
     take_in_all(plan)
     own = OwnMeasures("gru", plan.run.metrics)
     own.add(pl.DataFrame({"y": [1.0, 5.0, None], "gru": [9.0, 5.0, 1.0]}))
@@ -254,21 +265,6 @@ def test_a_measure_of_ones_own_is_a_mean_over_the_rows_with_both(tmp_path: Path)
         Board.of([ScoreRow(name="gru", kind=Kind.VARIANT, variant="gru", numbers={"val_mae": 1.0, **own.score()})], "", "")
     )
     assert "far" in board.splitlines()[0] and "0.667" in board
-
-
-@pytest.mark.filterwarnings("ignore:divide by zero")
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("one", r"must give one number for each row, an array of \[3\], not \[\]"),
-        ("infinite", "gives a number that is not finite"),
-        ("raises", "raised KeyError: 1"),
-        ("none", "has no none"),
-    ],
-)
-def test_a_measure_that_is_none_is_refused(name: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=rf"metrics.far: metrics_.*{told}"):
-        take_in_all(metric_run(tmp_path, name))
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero")

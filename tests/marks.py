@@ -1,0 +1,13 @@
+"""Marks that many test files share: what kind of test it is, and the warnings of libraries that it may meet."""
+
+import pytest
+
+OF_IMPORTS = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
+OF_QUERIES = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
+STORY = [pytest.mark.story, OF_IMPORTS, OF_QUERIES]  # a whole story by the command line
+# a store of MLflow's, opened in this process
+STORE = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
+    pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
+]
