@@ -90,7 +90,6 @@ def compare(
         table=table, id=id, time=time, target=target, horizon=horizon, future=future, static=static,
         variants=variants, name=name, params=params, sections=sections,
     )  # fmt: skip
-    wanted.check()
     with inside() as home, planned(wanted, home) as plan:
         from flows.started import run_comparison
         from tasks.registry.standing import made_by
@@ -192,7 +191,6 @@ def validate(
         table=table, id=id, time=time, target=target, horizon=horizon, future=future, static=static,
         params=params, sections=sections,
     )  # fmt: skip
-    wanted.check()
     with inside() as home, run_of(wanted, home) as run:
         from tasks.load.source import open_source
         from tasks.validate.suite import validate as judge
@@ -232,7 +230,6 @@ def lag_table(
         table=table, id=id, time=time, target=target, horizon=horizon, future=future, static=static,
         params=params, sections=sections,
     )  # fmt: skip
-    wanted.check()
     with inside() as home, run_of(wanted, home, trains=False) as run:
         from tempfile import TemporaryDirectory
 

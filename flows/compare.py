@@ -77,9 +77,9 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
     plan = plan or load_plan(params, settings)
     run = plan.run
     with begun(plan) as at:
-        cut, opened, board = at.cut, at.opened, at.board
+        cut, board = at.cut, at.board
         prepared = _planned(plan, cut, board)
-        parent, finished = runs.parent_run(opened.experiment, run.name, comparison_identity(run, prepared.fits), fresh)
+        parent, finished = runs.parent_run(at.experiment, run.name, comparison_identity(run, prepared.fits), fresh)
         gone = fallen(run.name, parent) if finished else None
         if gone:
             board.say(f"  {gone}: what was registered is registered again")
@@ -87,11 +87,11 @@ def compare(params: str, settings: list[str], fresh: bool = False, plan: Plan | 
         elif finished:
             return Comparison(run.name, parent, unchanged=True)
         with ended_in_any_case(parent):
-            log_inputs(parent, run, cut.data, opened.source, cut.sizes, at.folder)
+            log_inputs(parent, run, cut.data, at.source, cut.sizes, at.folder)
             trainer = Trainer(at.home, parent, board.epoch, board.say, threading.Event(), fresh)
             trained, baselines = _train(run, prepared, trainer, board, at.folder)
             judged = _judge(run, prepared, trained, board)
-            about = Provenance(opened.verdict, _command(plan), fingerprint(prepared.fits[0].job, cut.data.panel.digest))
+            about = Provenance(at.verdict, _command(plan), fingerprint(prepared.fits[0].job, cut.data.panel.digest))
             compared = _publish(run, prepared, judged, baselines, parent, about, at.home, board)
             refit = _train_on_all_rows(run, prepared, judged, compared.found.chosen_fit, trainer, board)
             with board.stage("register"):

@@ -44,7 +44,7 @@ class Wanted:
     params: str | Path | None = None
     sections: Mapping[str, Any] = field(default_factory=dict)
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Raises UserError for what can be known to be wrong before a table is read."""
         known = (*SECTIONS, "settings")
         for key in self.sections:
@@ -88,7 +88,6 @@ def planned(wanted: Wanted, home: Path) -> Iterator["Plan"]:
 
     Raises UserError for a table that cannot be forecast, or values that no run file may have.
     """
-    wanted.check()
     if wanted.table is None:
         yield load_plan(wanted.params or "", wanted.settings() + _all(wanted))
         return
@@ -107,7 +106,6 @@ def planned(wanted: Wanted, home: Path) -> Iterator["Plan"]:
 @contextmanager
 def run_of(wanted: Wanted, home: Path, trains: bool = True) -> Iterator["RunParams"]:
     """The run alone, for a call that keeps nothing; where nothing is trained, its split is ignored."""
-    wanted.check()
     above = [] if trains else ["split={validation: 1, test: 1}", "variants=[ridge]"]
     if wanted.table is None:
         yield load_run(wanted.params or "", wanted.settings() + above)

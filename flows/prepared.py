@@ -37,22 +37,18 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Opened:
-    """The MLflow experiment of a run, its source, and the verdict of the data checks."""
-
-    experiment: str
-    source: Source
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
 class Begun:
-    """What a flow works with until its end: state folder, board, an empty folder, the store, and the cut data."""
+    """What a flow works with until its end: state folder, board, an empty folder of its own, and the data.
+
+    `experiment`: the id of the run's experiment in MLflow; `verdict`: of the data checks.
+    """
 
     home: Path
     board: Board
     folder: Path
-    opened: Opened
+    experiment: str
+    source: Source
+    verdict: Verdict
     cut: Cut
 
 
@@ -62,19 +58,15 @@ def begun(plan: Plan) -> Iterator[Begun]:
     home, run = ready(), plan.run
     with Board(log=to_prefect()) as board, tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        opened = _open_and_check(run, home, folder, board)
+        with board.stage("open the store"):
+            connection.connect(home)
+            experiment = runs.experiment(run.name, home)
+        with board.stage("check the data"):
+            source = load_series(run)
+            verdict = _checked(run, source, experiment, folder, board)
         with alone(home, run.name, board):
-            yield Begun(home, board, folder, opened, _cut_windows(plan, opened, home, board))
-
-
-def _open_and_check(run: RunParams, home: Path, folder: Path, board: Board) -> Opened:
-    """Opens the tracking store and checks the data.  Raises ChecksFailed."""
-    with board.stage("open the store"):
-        connection.connect(home)
-        experiment = runs.experiment(run.name, home)
-    with board.stage("check the data"):
-        source = load_series(run)
-        return Opened(experiment, source, _checked(run, source, experiment, folder, board))
+            cut = _cut_windows(plan, source, verdict, home, board)
+            yield Begun(home, board, folder, experiment, source, verdict, cut)
 
 
 def _checked(run: RunParams, source: Source, experiment: str, folder: Path, board: Board) -> Verdict:
@@ -91,9 +83,9 @@ def _checked(run: RunParams, source: Source, experiment: str, folder: Path, boar
     return verdict
 
 
-def _cut_windows(plan: Plan, opened: Opened, home: Path, board: Board) -> Cut:
+def _cut_windows(plan: Plan, source: Source, verdict: Verdict, home: Path, board: Board) -> Cut:
     """Cuts the windows and reports how many there are and how much memory they take."""
-    run, source, verdict = plan.run, opened.source, opened.verdict
+    run = plan.run
     take_in_all(plan, home)
     with board.stage("cut the windows"):
         tail = bool(verdict.facts["to_forecast"][0])

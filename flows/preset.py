@@ -64,9 +64,9 @@ def first_look(params: str, settings: list[str], preset: Preset, name: str, cloc
         folds = _most_folds(plan, cut, preset.folds)
         if not fresh and (decided := recorded_decision(file)):
             return Look(file, jobs, folds, decided)
-        parent, _ = runs.parent_run(at.opened.experiment, f"first look {run.name}", file.stem, kind="first look")
+        parent, _ = runs.parent_run(at.experiment, f"first look {run.name}", file.stem, kind="first look")
         with ended_in_any_case(parent):
-            log_inputs(parent, run, cut.data, at.opened.source, cut.sizes, at.folder)
+            log_inputs(parent, run, cut.data, at.source, cut.sizes, at.folder)
             trainer = Trainer(at.home, parent, board.epoch, board.say, threading.Event(), fresh)
             done, left_out = _within(clock, preset, run.name, fits, cut, trainer, board, jobs)
             ruler = Ruler.of(run, cut.data, at.folder)

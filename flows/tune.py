@@ -74,10 +74,10 @@ def tune(params: str, settings: list[str], limits: Limits, plan: Plan) -> Tuned:
         cut, board = at.cut, at.board
         as_they_are = _as_they_are(plan, cut.data)
         search = _search(plan, limits.seed, as_they_are, spaces)
-        parent, _ = runs.parent_run(at.opened.experiment, f"tune {run.name}", search.identity, kind="tuning")
+        parent, _ = runs.parent_run(at.experiment, f"tune {run.name}", search.identity, kind="tuning")
         runs.go_on(parent)
         with ended_in_any_case(parent):
-            log_inputs(parent, run, cut.data, at.opened.source, cut.sizes, at.folder)
+            log_inputs(parent, run, cut.data, at.source, cut.sizes, at.folder)
             ruler = Ruler.of(run, cut.data, at.folder)
             trainer = Trainer(home, parent, board.epoch, board.say, threading.Event())
             loop = _Loop(plan, spaces, limits, store, store.begin(search, spaces), trainer, ruler, board)

@@ -102,7 +102,7 @@ def test_sections_dotted_keys_and_texts_say_the_same() -> None:
         {"settings": {"split.test": "28d", "training.max_epochs": 3}},
         {"settings": ["training.max_epochs=3", 'split.test="28d"']},
     ]
-    texts = [sorted(Wanted(sections=sections).settings()) for sections in said]
+    texts = [sorted(Wanted(table="sales.csv", sections=sections).settings()) for sections in said]
     assert texts == [['split.test="28d"', "training.max_epochs=3"]] * 3
 
 
