@@ -11,6 +11,8 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 Done = subprocess.CompletedProcess[str]
 
@@ -80,4 +82,11 @@ def runner(checkout: Path, folder: Path, prefect_api: Mapping[str, str]) -> Iter
             assert done.returncode == status, done.stdout + done.stderr
             return done.stdout + done.stderr
 
+        yield run
+
+
+@pytest.fixture(scope="module")
+def run(checkout: Path, prefect_api: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Any]]:
+    """`runner` of a file's fixture `checkout`, for files with the line `run = copied.run`."""
+    with runner(checkout, tmp_path_factory.mktemp("warm"), prefect_api) as run:
         yield run

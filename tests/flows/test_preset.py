@@ -11,11 +11,12 @@ import polars as pl
 import pytest
 from mlflow import MlflowClient
 
-from tests.flows.copied import copy_of_the_checkout, runner
+from tests.flows import copied
 from tests.flows.served import served
 from tests.marks import STORY
 
 pytestmark = STORY
+run = copied.run
 SMALL = """
 about: little of everything
 variants: [ridge, dense_relu, own, ensemble_greedy]
@@ -30,15 +31,9 @@ RUN = ("params/smoke.yaml", "--set", "training.max_epochs=3", "--set", "variants
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
     """A copy of ours, whose preset `good` tries little."""
-    folder = copy_of_the_checkout(tmp_path_factory.mktemp("copy"))
+    folder = copied.copy_of_the_checkout(tmp_path_factory.mktemp("copy"))
     (folder / "params" / "presets" / "good.yaml").write_text(SMALL)
     return folder
-
-
-@pytest.fixture(scope="module")
-def run(checkout: Path, prefect_api, tmp_path_factory):
-    with runner(checkout, tmp_path_factory.mktemp("warm"), prefect_api) as run:
-        yield run
 
 
 @pytest.fixture(scope="module")

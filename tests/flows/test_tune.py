@@ -20,11 +20,12 @@ from mlflow import MlflowClient
 
 from tasks.tune.store import Store, all_trials
 from tasks.tune.trial import State, Trial, ranked
-from tests.flows.copied import copy_of_the_checkout, runner
+from tests.flows import copied
 from tests.marks import STORY
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = STORY
+run = copied.run
 FEW = ("params/smoke.yaml", "--variants", "gru", "--set", "training.max_epochs=3", "--set", "windows.stride=96")
 DIVERGES = "  training.learning_rate: {choices: [0.001, 0.003, 0.01, 1.0e+25]}\n"
 
@@ -32,17 +33,11 @@ DIVERGES = "  training.learning_rate: {choices: [0.001, 0.003, 0.01, 1.0e+25]}\n
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
     """A copy of ours, in which gru's search has a rate at which it diverges, so that some trials fail."""
-    folder = copy_of_the_checkout(tmp_path_factory.mktemp("copy"))
+    folder = copied.copy_of_the_checkout(tmp_path_factory.mktemp("copy"))
     gru = folder / "params" / "variants" / "gru.yaml"
     lines = gru.read_text().splitlines(keepends=True)
     gru.write_text("".join(DIVERGES if "learning_rate" in line else line for line in lines))
     return folder
-
-
-@pytest.fixture(scope="module")
-def run(checkout: Path, prefect_api, tmp_path_factory):
-    with runner(checkout, tmp_path_factory.mktemp("warm"), prefect_api) as run:
-        yield run
 
 
 @pytest.fixture(scope="module")
