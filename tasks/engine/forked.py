@@ -21,6 +21,7 @@ from tasks.files import ROOT
 
 # what the libraries read from the environment when they are imported
 AT_IMPORT = ("PYTHON", "OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "TORCH", "PYTORCH", "ATEN_", "LD_", "CUDA_", "CUBLAS_")
+SET_LATER = ("PYTHON_COLORS", "TORCHINDUCTOR_CACHE_DIR")  # by us and by torch while a command runs; no fit depends on them
 POSSIBLE = sys.platform == "linux" and hasattr(os, "pidfd_open")
 
 
@@ -158,7 +159,8 @@ def fork(arguments: Sequence[str], environment: Mapping[str, str], locks: Sequen
 
 def warm_up(environment: Mapping[str, str]) -> _Server:
     """The fork server for an environment; it need not be ready yet."""
-    key = tuple(sorted((name, value) for name, value in environment.items() if name.startswith(AT_IMPORT)))
+    read = {name: value for name, value in environment.items() if name.startswith(AT_IMPORT) and name not in SET_LATER}
+    key = tuple(sorted(read.items()))
     with _starting:
         if key not in _SERVERS:
             _SERVERS[key] = _Server(environment)

@@ -5,7 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.stack import Stack
+from tests.flows.conftest import empty as empty
 from tests.flows.conftest import flows as flows
+from tests.flows.conftest import new_home as new_home
+from tests.flows.conftest import prefect_api as prefect_api
+from tests.flows.conftest import warm as warm
 from tests.postgresql import Postgres
 from tests.tasks.conftest import nodes as nodes
 

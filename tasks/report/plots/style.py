@@ -46,14 +46,17 @@ def save(figure: "Figure", path: Path) -> Path:
     """Writes a PNG to `path`; the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with placed(path) as partial:
-        figure.savefig(partial, format="png", dpi=DESK, metadata={"Software": None})
+        partial.write_bytes(png(figure, DESK))
     return path
 
 
 def png(figure: "Figure", dots: int) -> bytes:
     """A PNG at `dots` per inch; the same figure gives the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=dots, metadata={"Software": None})
+    figure.set_dpi(dots)
+    FigureCanvasAgg(figure).print_png(content, metadata={"Software": None})  # savefig would draw all twice
     return content.getvalue()
 
 

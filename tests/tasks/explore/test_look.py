@@ -152,8 +152,8 @@ def test_times_in_forms_of_their_own_are_found(tmp_path: Path) -> None:
         ({"v": v, "day": hours.dt.to_string("%Y-%m-%d"), "at": hours.dt.to_string("%H:%M")}, ("day", "at"), "1h"),
         ({"v": v[:84], "Year": month.dt.year(), "Month": month.dt.to_string("%b")}, ("Year", "Month"), "1mo"),
     ]
-    for name in ("t.csv", "t.parquet"):
-        for columns, times, span in tables:
+    for name, some in (("t.csv", tables), ("t.parquet", tables[:4])):  # what is a text stays one in both
+        for columns, times, span in some:
             found = look(tmp_path, pl.DataFrame(columns), name)
             assert (found.draft.roles.times, found.draft.grid.span, found.draft.roles.target, found.draft.grid.missing) == (
                 times,

@@ -124,8 +124,11 @@ print(*[getattr(known, name).get() for name in {names}])
     assert done.stdout.strip() == "3 40"
 
 
-def test_a_store_that_others_reach_without_a_lock_between_them_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
+def test_a_store_that_others_reach_without_a_lock_between_them_is_told(
+    server: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, said = tmp_path / "home", list[str]()
+    connection.connect(home)
     with alias.held(NAME, home, said.append):
         pass
     (told,) = said

@@ -226,6 +226,16 @@ def test_a_fork_holds_its_locks_and_stops_at_the_end_of_its_input(make: Make, tm
 
 
 @FORKS
+def test_one_server_forks_all_fits_whose_libraries_read_the_same() -> None:
+    server = forked.warm_up(ENVIRONMENT)
+    for name in ("LAGLINE_HOME", "PREFECT_API_URL", "PYTHON_COLORS", "TORCHINDUCTOR_CACHE_DIR"):  # torch sets the last, once imported
+        assert forked.warm_up(ENVIRONMENT | {name: "another"}) is server, name
+    other = forked.warm_up(ENVIRONMENT | {"OMP_NUM_THREADS": "2"})
+    assert other is not server
+    other.close()
+
+
+@FORKS
 @pytest.mark.fault
 @pytest.mark.parametrize("carried_out", ["local"], indirect=True)
 def test_a_fork_server_that_is_killed_is_followed_by_another(make: Make, tmp_path: Path) -> None:
