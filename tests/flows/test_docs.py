@@ -15,7 +15,7 @@ import pytest
 
 from tests.docs.blocks import Block, all_blocks
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.story
 RUN = [block for block in all_blocks() if block.language in ("bash", "console", "python") and not block.no_run + block.run_by]
 QUICK = {  # verb -> what is added to its command line
     "compare": (

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "serving.md"
 PORT = 5001  # the one of the pages
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.story
 
 
 def blocks(language: str, word: str) -> list[str]:
