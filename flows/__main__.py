@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from flows.runtime import arguments as arg
-from flows.runtime.begin import collect_nothing, leave, open_home, read_plan, read_run, some_numbers, with_variants
+from flows.runtime.begin import leave, open_home, read_plan, read_run, some_numbers, with_variants
+from flows.runtime.garbage import collect_rarely
 from flows.runtime.outcome import status_of
 from flows.verbs import decisions, family, parcel, scheduled, watch
 
@@ -151,7 +152,6 @@ def lags(
 @app.command()
 def variants(as_json: arg.Json = False) -> None:
     """The zoo as a table: name, family, parameters, receptive field, what it is for."""
-    collect_nothing()
     from flows.verbs.variants import show_variants
 
     show_variants(as_json)
@@ -160,7 +160,6 @@ def variants(as_json: arg.Json = False) -> None:
 @app.command()
 def leaderboard(name: arg.Name, as_json: arg.Json = False) -> None:
     """The last comparison of a name, as a table."""
-    collect_nothing()
     home = open_home()
     from flows.verbs.runs import show_leaderboard
 
@@ -226,7 +225,6 @@ app.command("serve")(scheduled.serve)
 @app.command()
 def engine(as_json: arg.Json = False) -> None:
     """Where fits run (LAGLINE_ENGINE: local or ray), what there is and fits there, and how far away it is."""
-    collect_nothing()
     from flows.verbs.engine import show_engine
 
     show_engine(as_json)
@@ -265,6 +263,7 @@ def ui(
 
 def run() -> int:
     """Runs the command line; returns its exit status."""
+    collect_rarely()
     return status_of(app)
 
 

@@ -17,10 +17,6 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-import torch._dynamo  # noqa: F401 (a second and more of CPU time, which the first optimizer of a process takes)
-
-from models import worker
-
 MESSAGE, DESCRIPTORS = 2**20, 64  # bytes of a message, and descriptors with it, at most
 STANDARD = 3  # standard input, output and error
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -28,6 +24,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 def serve(control: socket.socket) -> None:
     """Forks until the other end of `control` is closed."""
+    gc.disable()  # looking for garbage takes a quarter of the time of these imports
+    import torch._dynamo  # noqa: F401 (a second and more of CPU time, which the first optimizer of a process takes)
+
+    import models.worker  # noqa: F401
+
     gc.freeze()  # forks share what is imported; collecting garbage in one would copy it
     for number in SIGNALS:  # they are for the parent, whose end ends this process
         signal.signal(number, signal.SIG_IGN)
@@ -64,7 +65,10 @@ def serve(control: socket.socket) -> None:
 
 def _become(asked: dict[str, object], descriptors: Sequence[int]) -> None:
     """In the fork: is `python -m models.worker ARGUMENTS` from here on.  Does not return."""
+    from models import worker
+
     code = 1
+    gc.enable()
     try:
         for place, descriptor in enumerate(descriptors[:STANDARD]):
             os.dup2(descriptor, place)

@@ -1,5 +1,6 @@
 """What all tests share: a state folder of their own, no server from outside, calm hypothesis, one thread a process."""
 
+import gc
 import json
 import os
 import signal
@@ -20,6 +21,9 @@ settings.register_profile("lagline", deadline=None)  # a busy machine is no fail
 settings.load_profile("lagline")
 
 
+# Python would look through the million objects that imports and collected tests leave, again and again
+gc.set_threshold(50_000, 50, 100)
+
 # A test that takes one of these starts a server, a command line or Keras, and is `slow` without being marked
 STARTED = {"flows", "warm", "start", "server", "address", "processes", "keras_generator"}
 
@@ -33,6 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
         if "postgres" in fixtures:
             item.add_marker("stack")
+
+
+def pytest_collection_finish() -> None:
+    """What there is now stays until the end."""
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """The interpreter ends at once, without looking through all there is."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,5 @@
 """How a command ends: exit status, and the messages for errors, interruptions and signals."""
 
-import gc
 import signal
 import sys
 import traceback
@@ -54,9 +53,6 @@ def status_of(app: typer.Typer) -> int:
         _say_interrupted(at)
         return 128 + interrupt.ended()
     finally:
-        if not gc.isenabled():
-            gc.freeze()  # else everything is collected once more at exit
-            gc.enable()
         # Ctrl-C during an `exec` of text (importing a dataclass) leaves a mark that makes Python exit by
         # SIGINT whatever status we return; the next such `exec` clears it
         exec("")

@@ -18,6 +18,7 @@ from typing import Any
 
 from flows.runtime.child import LOOPBACK, Child, die_with_parent, serve, told_by_status
 from flows.runtime.door import Porch, link
+from flows.runtime.garbage import collect_rarely
 from flows.runtime.state import no_room, prefect_home
 from flows.runtime.terminal import guard
 from flows.runtime.watch import Watch
@@ -202,6 +203,7 @@ def _prefect_app(home: Path, kind: str) -> Any:
 
 def main(descriptor: str, kind: str, home: str) -> None:
     """The child itself: serves on the inherited socket until SIGTERM or the end of its parent."""
+    collect_rarely()
     guard()
     die_with_parent()
     with told_by_status():

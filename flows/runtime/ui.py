@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from flows.runtime.child import LOOPBACK, Child, die_with_parent, ended_first, serve, tail
 from flows.runtime.door import Door, link
+from flows.runtime.garbage import collect_rarely
 from flows.runtime.server import SERVED, PrefectServer, start_prefect
 from flows.runtime.terminal import guard, hand_over
 from params.errors import UserError
@@ -132,6 +133,7 @@ def main(descriptor: str, home: str, port: str) -> None:
     else could grab meanwhile, instead of our socket.  No artifacts are proxied: runs hold plain paths below
     home, which the server reads itself.
     """
+    collect_rarely()
     guard()
     die_with_parent()
     key = os.environ.pop(KEY)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows.runtime import arguments as arg
-from flows.runtime.begin import collect_nothing, open_home
+from flows.runtime.begin import open_home
 from params.errors import UserError
 
 
@@ -63,7 +63,6 @@ def history(
         return accept_ledger(home, name, reason)
     if reason:
         raise UserError("history --reason: a reason goes with --accept alone")
-    collect_nothing()
     home = open_home(frames=False)
     from flows.verbs.champion import show_history
 

@@ -22,6 +22,7 @@ OURS = ("compare", "promote", "retrain", "verbs.data", "verbs.forecast", "verbs.
 
 def import_all() -> None:
     """Imports what the verbs need and builds networks once, for which torch imports more."""
+    gc.disable()
     from flows.runtime.state import set_environment
 
     before = dict(os.environ)
@@ -70,6 +71,7 @@ def main() -> None:
     from flows.__main__ import run
     from flows.runtime.state import home, set_environment
 
+    gc.enable()
     gc.freeze()  # what is there is shared with every child, and not copied when one collects its garbage
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

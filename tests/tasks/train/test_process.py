@@ -228,7 +228,7 @@ def test_a_fork_holds_its_locks_and_stops_at_the_end_of_its_input(make: Make, tm
 @FORKS
 def test_one_server_forks_all_fits_whose_libraries_read_the_same() -> None:
     server = forked.warm_up(ENVIRONMENT)
-    for name in ("LAGLINE_HOME", "PREFECT_API_URL", "PYTHON_COLORS", "TORCHINDUCTOR_CACHE_DIR"):  # torch sets the last, once imported
+    for name in ("LAGLINE_HOME", "PREFECT_API_URL", "PYTHON_COLORS", "TORCHINDUCTOR_CACHE_DIR"):  # torch sets the last
         assert forked.warm_up(ENVIRONMENT | {name: "another"}) is server, name
     other = forked.warm_up(ENVIRONMENT | {"OMP_NUM_THREADS": "2"})
     assert other is not server
