@@ -11,19 +11,20 @@ if TYPE_CHECKING:
     from tasks.report.told import Told
     from tasks.report.verdict import Conclusion
 
-WIDTH = 100  # columns of the text of a board
+WIDTH = 100  # characters of a line of a board's text
 
 
 @dataclass(frozen=True, repr=False)
 class Board:
     """The outcome of a comparison.  `print(board)` shows what the command line shows, a notebook a table.
 
-    `rows`: one row a variant and baseline, the best on validation first; the columns are those of
+    `rows`: one row per variant and baseline, the best on validation first; the columns are those of
     `leaderboard.csv` (name, kind, val_mae, test_mae, test_skill ..., null where unknown).  `chosen`: the name
-    of what validation chose, None if nothing has a score.  `verdict`: why, in a `sentence`, and four `marks`,
-    each with `name`, `answer` and `words`.  `remarks`: what follows it.  `version`: of the model that is
-    registered under `name`, None if nothing is.  `run`: the MLflow run.  `unchanged`: whether an equal
-    comparison was there already, so that nothing was trained.
+    of the variant or baseline that validation chose, None if nothing has a score.  `verdict`: why, in a
+    `sentence`, and four `marks`, each with `name`, `answer` and `words`.  `remarks`: the lines printed below
+    the verdict.  `version`: of the model that is registered under `name`, None if nothing is.  `run`: the id
+    of the MLflow run.  `unchanged`: whether an equal comparison was there already, so that nothing was
+    trained.  `text`, `html`: the whole as a terminal and a notebook show it.
     """
 
     name: str
@@ -54,9 +55,9 @@ class Champion:
     """The version that is champion of a name.
 
     `variant`, `family`: what it is; `horizon`: steps of `frequency` that it forecasts; `features`: the
-    columns that it reads besides the keys, in order; `columns`: what its own table calls unique_id, ds and y;
-    `scores`: by the names of the leaderboard, None where unknown; `newest`: the time of the newest row that
-    it was judged on; `run`: its MLflow run.
+    columns that it reads besides the keys and the target, in order; `columns`: what its own table calls
+    unique_id, ds and y; `scores`: by the names of the leaderboard, None where unknown; `newest`: the time of
+    the newest row that it was made from; `run`: the id of its MLflow run.
     """
 
     name: str
@@ -125,7 +126,7 @@ def champion_of(name: str) -> Champion | None:
     if registered is None:
         return None
     with opened(registered) as version:
-        bundle, made = version.facts, version.facts.trained_on
+        bundle, training = version.facts, version.facts.trained_on
         windows = bundle.windows
         covariates = (*(one for one in windows.features if one != "y"), *windows.future, *windows.static)
         return Champion(
@@ -137,7 +138,7 @@ def champion_of(name: str) -> Champion | None:
             frequency=bundle.frequency,
             features=tuple(dict.fromkeys(covariates)),
             columns={key: tuple(one) if isinstance(one, list | tuple) else one for key, one in bundle.columns.items()},  # type: ignore[misc]
-            scores=dict(made.scores) if made else {},
-            newest=made.newest_time if made else "",
+            scores=dict(training.scores) if training else {},
+            newest=training.newest_time if training else "",
             run=version.run_id,
         )

@@ -10,7 +10,7 @@ def clipped(text: str, most: int = 60) -> str:
 
 
 class UserError(Exception):
-    """An error that the user can correct: one message: what is wrong, where, and what to do (status 2)."""
+    """An error that the user can correct; one message says what is wrong, where, and what to do (exit status 2)."""
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))
@@ -21,7 +21,7 @@ class Unavailable(UserError):
 
 
 class ChecksFailed(Exception):
-    """The data were read and judged, and the answer is no (exit status 1)."""
+    """The checks of a table, a network or a baseline were run, and the answer is no (exit status 1)."""
 
     def __init__(self, message: str) -> None:
         super().__init__(shown(message))

@@ -22,7 +22,7 @@ from params.shown import shown
 
 VARIABLE, STORE = "LAGLINE_LOCKS", "MLFLOW_TRACKING_URI"
 AGAIN = 0.2  # seconds between two tries
-# session settings: a vanished machine is noticed after a minute, and no server limit ends a long block
+# session settings: a vanished machine is noticed after a minute, and no limit of the server ends a session that holds a lock
 SETTINGS = {
     "statement_timeout": 0,
     "idle_session_timeout": 0,
@@ -30,7 +30,7 @@ SETTINGS = {
     "tcp_keepalives_interval": 10,
     "tcp_keepalives_count": 3,
 }
-CONNECT = 10  # seconds
+CONNECT = 10  # seconds to wait for a connection
 ALONE = (
     "decisions on a name are guarded within one LAGLINE_HOME alone: use one home for each name, or set "
     f"{VARIABLE}=postgresql://USER@HOST/DATABASE, which guards them across homes and machines"
@@ -42,15 +42,16 @@ class Held(UserError):
 
 
 def whole() -> None:
-    """The check of a lock of one machine, which the kernel never takes away: it does nothing."""
+    """The check that `shared` yields without a database: the kernel takes no lock away, so it does nothing."""
 
 
 @contextmanager
 def lock(home: Path, name: str, wait: bool = True) -> Iterator[int]:
     """Holds `<home>/locks/<name>.lock` for the block; the file stays, the lock is in the kernel.
 
-    Yields its descriptor: a child that inherits it (`pass_fds`) keeps the lock while it lives, even if we
-    die.  Raises Held if another process has it and `wait` is False.  Not reentrant: nested, it deadlocks.
+    Yields its descriptor: a child that inherits it (`pass_fds`) keeps the lock while it lives, even if this
+    process dies.  Raises Held if another process has it and `wait` is False, UserError if the lock's file is
+    not a regular file.  Not reentrant: nested, it deadlocks.
     """
     path = home / "locks" / f"{name}.lock"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -86,7 +87,7 @@ def _opened(path: Path) -> int:
     if descriptor < 0 or not stat.S_ISREG(os.fstat(descriptor).st_mode):
         if descriptor >= 0:
             os.close(descriptor)
-        raise UserError(f"{path}: this is no lock of ours, but a link, a folder or a pipe: remove it, and start the same again")
+        raise UserError(f"{path}: this is not a lock file, but a link, a folder or a pipe: remove it, and start the same again")
     return descriptor
 
 
@@ -141,7 +142,7 @@ def _connected(address: str, name: str) -> Any:
         raise UserError(f"{_source()}: {why}") from None
     try:
         who = f"lagline {os.getpid()} {me()}"[:63]
-        options = " ".join(f"-c {name}={value}" for name, value in SETTINGS.items())
+        options = " ".join(f"-c {setting}={value}" for setting, value in SETTINGS.items())
         session = psycopg2.connect(address, connect_timeout=CONNECT, options=options, application_name=who)
     except psycopg2.Error as error:
         raise _silent(error, f"the lock {name} cannot be taken") from None
@@ -160,12 +161,15 @@ def _take(connection: Any, name: str, wait: bool) -> None:
 
 
 def _holds(connection: Any, name: str) -> None:
-    """Raises Unavailable if the session that holds a lock has ended."""
+    """Raises Unavailable if the session that holds a lock has ended: any query at all shows it."""
     _asked(connection, name, "SELECT %s IS NOT NULL")
 
 
 def _asked(connection: Any, name: str, query: str) -> Any:
-    """The session's answer to a query about the number of a name."""
+    """The first cell that the session answers to a query whose one parameter is the number of a name.
+
+    Raises Unavailable if the session has ended.
+    """
     import psycopg2
 
     try:
@@ -194,6 +198,7 @@ def number(name: str) -> int:
 
 
 def _silent(error: Exception, what: str) -> Unavailable:
+    """The error for a database that does not answer; `what`: the consequence, a clause."""
     why = " ".join(str(error).split())[:300] or type(error).__name__
     return Unavailable(shown(f"{_source()}: {what} ({why}): start the same command again once the database answers"))
 

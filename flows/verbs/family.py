@@ -1,4 +1,4 @@
-"""The verbs check-family and check-baseline: whether code from outside the repository keeps the contract of ours."""
+"""The verbs check-family and check-baseline: whether code from outside the repository meets our contracts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -32,11 +32,11 @@ def check_family(code: Code, settings: Arguments = None) -> None:
         check_arguments(as_network(take_in(find(code, Path.cwd(), code))), code, network)
     except (OutsideError, ValueError) as error:
         raise UserError(f"{code}: {error}") from error
-    _printed(failures(Subject(code, network)), f"{code} does not keep the contract of a family")
+    _printed(failures(Subject(code, network)), f"{code} does not meet the contract of a family")
 
 
 def check_baseline(code: Function) -> None:
-    """Check a baseline of your own against the contract of `baselines`; exit status 1 if it does not keep it."""
+    """Check a baseline of your own against the contract of `baselines`; exit status 1 if it does not."""
     from models.baseline_checks import CHECKS
     from models.baseline_fit import take_in_baselines
     from models.checks import tried
@@ -47,11 +47,11 @@ def check_baseline(code: Function) -> None:
         take_in_baselines([find(code, Path.cwd(), code)])
     except OutsideError as error:
         raise UserError(f"{code}: {error}") from error
-    _printed(tried(CHECKS, taken(code)), f"{code} does not keep the contract of a baseline")
+    _printed(tried(CHECKS, taken(code)), f"{code} does not meet the contract of a baseline")
 
 
 def _printed(results: "Iterable[tuple[Check, str]]", sentence: str) -> None:
-    """A line for each check.  Raises ChecksFailed if one failed."""
+    """Prints a line for each check.  Raises ChecksFailed, with `sentence`, if one failed."""
     failed = 0
     for check, wrong in results:
         failed += bool(wrong)
@@ -61,7 +61,7 @@ def _printed(results: "Iterable[tuple[Check, str]]", sentence: str) -> None:
 
 
 def _arguments(settings: list[str]) -> dict[str, int | float | str]:
-    """The constructor's arguments.  Raises UserError for what is no NAME=VALUE."""
+    """The constructor's arguments.  Raises UserError for a text that is not NAME=VALUE with one value."""
     from params.load import parse_setting
 
     arguments = {}

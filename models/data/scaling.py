@@ -20,10 +20,11 @@ Transform = Literal["none", "log1p", "asinh"]
 
 
 class Scaling(NamedTuple):
-    """Location and scale, in 64 bits: a level is subtracted before values reach the 32-bit network.
+    """Locations and scales, in 64 bits: a location is subtracted before values reach the 32-bit network.
 
-    Of the past channels [S + 1, F], those known ahead [S + 1, K], the target [S + 1] and the static
-    covariates [C]; the last of the S + 1 rows is for series not seen in training.
+    `loc`, `scale` [S + 1, F]: of the past channels.  `ahead_*` [S + 1, K]: of those known ahead.  `y_*`
+    [S + 1]: of the target.  `static_*` [C]: of the static covariates.  There is one row for each of the S
+    series in the order of the panel, and a last one for series not seen in training.
     """
 
     loc: Tensor
@@ -37,7 +38,7 @@ class Scaling(NamedTuple):
 
 
 def no_scaling(params: WindowParams) -> Scaling:
-    """The scaling that changes nothing."""
+    """The scaling that changes nothing: locations 0, scales 1, and only the last row (S = 0)."""
     past, ahead, static = len(params.channels), len(params.known), len(params.static)
     shapes, kind = ((1, past), (1, ahead), (1,), (static,)), torch.float64
     pairs = [(torch.zeros(shape, dtype=kind), torch.ones(shape, dtype=kind)) for shape in shapes]
@@ -52,14 +53,14 @@ def fit_scaling(
     method: Method = "standard",
     transform: Transform = "none",
 ) -> Scaling:
-    """Statistics of each series' training rows (without a split: all rows), last those of all series.
+    """Statistics of each series' training rows (without a split: all rows), then of all series together.
 
     standard: mean and standard deviation; robust: median and interquartile range, normalized to a standard
-    deviation (the standard deviation itself if more than half of the values are equal).  The target is
-    measured after its `transform`; feature y is scaled like the target; calendar channels keep 0 and 1.  The
-    last row serves series that are not in training or have no training value of a channel, and (`per` =
-    global) every series.  A constant channel gets scale 1.  A channel without any training value gets
-    location NaN: the network treats later values as missing.
+    deviation (the standard deviation itself if that range is about 0).  The target is measured after its
+    `transform`; feature y is scaled like the target; calendar channels have location 0 and scale 1.  The last
+    row serves series that are not in training or have no training value of a channel, and (`per` = global)
+    every series.  A constant channel gets scale 1.  A channel without any training value gets location NaN:
+    the network treats its later values as missing.  Raises ValueError for a target of -1 or less with log1p.
     """
     names = [*params.features, *(name + AHEAD for name in params.future)]
     columns = [panel.target, *(_channel(panel, params, name) for name in names)]
@@ -78,14 +79,14 @@ def fit_scaling(
 
 
 def _channel(panel: Panel, params: WindowParams, name: str) -> np.ndarray:
-    """[rows] a channel in the precision that the windows read."""
+    """[rows] the values of a channel, in the precision in which the windows read it."""
     return panel.channel(name) if name in params.wide_channels else panel.values[:, panel.column(name)]
 
 
 def _by_column(
     panel: Panel, split: Split | None, columns: Mapping[str, np.ndarray], method: Method, transform: Transform
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Location and scale [S + 1] of the target (its name is empty), then of each channel, one at a time."""
+    """Location and scale [S + 1] of each column: the target, whose name is empty, then the channels."""
     inside = _training_rows(panel, split)
     moments: list[tuple[np.ndarray, np.ndarray]] = []
     for name, column in columns.items():
@@ -117,34 +118,37 @@ def _training_stops(panel: Panel, split: Split | None) -> np.ndarray:
 
 def _training_rows(panel: Panel, split: Split | None) -> np.ndarray:
     """[rows] whether a row is a training row."""
-    change = np.zeros(len(panel.target) + 1, np.int8)
+    change = np.zeros(len(panel.target) + 1, np.int8)  # +1 where training rows begin, -1 where they end
     np.add.at(change, panel.offsets[:-1], 1)
     np.subtract.at(change, panel.offsets[:-1] + _training_stops(panel, split), 1)
     return np.cumsum(change[:-1], dtype=np.int8).view(bool)
 
 
 def _training(panel: Panel, column: np.ndarray, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The observed training values of a channel (float64, series by series), and their count per series."""
+    """A channel's observed training values (float64, one series after another), and their count [S]."""
     kept = np.flatnonzero(inside & np.isfinite(column))
     counts = np.diff(np.searchsorted(kept, panel.offsets))
     return column[kept].astype(np.float64), counts
 
 
 def _moments(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation per series, then over all; around the mean: exact at high levels."""
+    """Mean and standard deviation [S + 1] per series, then over all.
+
+    Squares are summed around the mean, so the deviation is exact for values far from zero too.
+    """
     mean = _means(values, counts)
     mean += _means(values - np.repeat(mean, counts), counts)  # corrects the rounding of a long sum
     apart = values - np.repeat(mean, counts)
     variance = _means(np.square(apart, out=apart), counts)
     total = max(int(counts.sum()), 1)
-    middle = (mean * counts).sum() / total
-    whole = ((variance + (mean - middle) ** 2) * counts).sum() / total
-    loc, deviation = np.append(mean, middle), np.sqrt(np.append(variance, whole))
+    overall_mean = (mean * counts).sum() / total
+    overall_variance = ((variance + (mean - overall_mean) ** 2) * counts).sum() / total
+    loc, deviation = np.append(mean, overall_mean), np.sqrt(np.append(variance, overall_variance))
     return _usable(loc, deviation, np.append(counts, counts.sum()), least)
 
 
 def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean per series, 0 for one without values."""
+    """[S] the mean per series, 0 for one without values."""
     means, some = np.zeros(len(counts)), counts > 0
     if len(values):
         means[some] = np.add.reduceat(values, (np.cumsum(counts) - counts)[some]) / counts[some]
@@ -152,20 +156,23 @@ def _means(values: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _quantiles(values: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Median and interquartile range (normalized to a standard deviation) per series, then over all."""
+    """[S + 1] median and interquartile range (normalized to a standard deviation), per series, then over all."""
     ends = np.cumsum(counts)
     ordered = values.copy()
     for start, end in zip(ends - counts, ends, strict=True):
         ordered[start:end].sort()
     low, loc, high = (_quantile(ordered, ends - counts, counts, share) for share in (0.25, 0.5, 0.75))
-    whole = np.percentile(values, (25, 50, 75)) if len(values) else np.zeros(3)
-    loc, spread = np.append(loc, whole[1]), np.append(high - low, whole[2] - whole[0]) / NORMAL_IQR
+    overall = np.percentile(values, (25, 50, 75)) if len(values) else np.zeros(3)
+    loc, spread = np.append(loc, overall[1]), np.append(high - low, overall[2] - overall[0]) / NORMAL_IQR
     spread = np.where(spread <= least * np.maximum(np.abs(loc), 1e-30), _moments(values, counts, least)[1], spread)
     return _usable(loc, spread, np.append(counts, counts.sum()), least)
 
 
 def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share: float) -> np.ndarray:
-    """One quantile per series, interpolated; 0 for a series without values."""
+    """[S] one quantile per series, interpolated; 0 for a series without values.
+
+    `ordered`: all values, sorted within each series; `starts`, `counts` [S]: where a series lies in them.
+    """
     if not len(ordered):
         return np.zeros(len(counts))
     at = np.maximum(counts - 1, 0) * share
@@ -174,12 +181,12 @@ def _quantile(ordered: np.ndarray, starts: np.ndarray, counts: np.ndarray, share
     return np.where(counts > 0, ordered[below] + (at % 1) * (ordered[above] - ordered[below]), 0.0)
 
 
-def _usable(loc: np.ndarray, scale: np.ndarray, seen: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-    """Scale 1 for constants; the last row for a series without values; NaN if no series has any."""
-    loc = np.append(loc[:-1], loc[-1] if seen[-1] else np.nan)
+def _usable(loc: np.ndarray, scale: np.ndarray, counts: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+    """[S + 1] scale 1 for constants; the last row for a series without values; location NaN if none has any."""
+    loc = np.append(loc[:-1], loc[-1] if counts[-1] else np.nan)
     constant = scale <= least * np.maximum(np.abs(loc), 1e-30)
     scale = np.where(constant, 1.0, scale)
-    return np.where(seen == 0, loc[-1], loc), np.where(seen == 0, scale[-1], scale)
+    return np.where(counts == 0, loc[-1], loc), np.where(counts == 0, scale[-1], scale)
 
 
 def _static(panel: Panel, params: WindowParams, split: Split | None) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from models.data.gather import PastGather
 from models.data.panel import Panel
 from models.data.window import WindowParams
 
-BATCHES_PER_LOOKUP = 64  # batches per index lookup: one call costs as much as ten windows
+BATCHES_PER_LOOKUP = 64  # batches per index lookup, since one lookup costs as much as gathering ten windows
 
 
 class Inputs(NamedTuple):
@@ -57,7 +57,7 @@ class Batch(NamedTuple):
 
 
 class Place(NamedTuple):
-    """A window's series, first row, cutoff and target times (in the panel's unit)."""
+    """A window's series, first row (of the panel), cutoff and target times (both in the panel's unit)."""
 
     unique_id: str
     first_row: int
@@ -69,7 +69,10 @@ class Windows:
     """Windows at given origin rows of a panel.  Memory is O(rows): batches are gathered from views."""
 
     def __init__(self, panel: Panel, params: WindowParams, origins: np.ndarray, device: str | torch.device = "cpu") -> None:
-        """`origins`: global rows with `reach` rows before and `ahead` rows after, within a series."""
+        """`origins`: rows of the panel, each with `reach` rows before and `ahead` rows after it in its series.
+
+        Raises ValueError if the panel's channels are not those of the params.
+        """
         if list(panel.channels) != list(params.panel_channels):
             raise ValueError(f"the panel holds {panel.channels}, the windows need {params.panel_channels}")
         self.panel, self.params = panel, params
@@ -102,7 +105,7 @@ class Windows:
         return len(self.origins)
 
     def at(self, origins: np.ndarray) -> Self:
-        """Windows at other origin rows of the same panel, which a device holds once for all splits."""
+        """Windows at other origin rows of the same panel, whose tensors both share on the device."""
         other = copy.copy(self)
         other.origins = torch.from_numpy(np.ascontiguousarray(origins)).to(self.origins)
         return other
@@ -148,8 +151,8 @@ class Windows:
         origins = self.origins.index_select(0, index)
         first, series = origins - self.params.reach, self.series(origins)
         firsts, static = first.split(size), self._static.index_select(0, series).split(size)
-        some = self._known.index_select
-        ahead = (some(0, first_B) for first_B in firsts) if self.params.known else some(0, first).split(size)
+        known = self._known.index_select
+        ahead = (known(0, first_B) for first_B in firsts) if self.params.known else known(0, first).split(size)
         for first_B, ahead_BAK, static_BC, series_B in zip(firsts, ahead, static, series.split(size), strict=True):
             inputs = Inputs(self._past(first_B), ahead_BAK, static_BC, series_B, *self._in_64_bits(first_B))
             yield Batch(inputs, self._targets.index_select(0, first_B))
@@ -191,7 +194,7 @@ class Windows:
         return torch.from_numpy(series).to(self.origins.device), shift
 
     def where(self, index: int) -> Place:
-        """The location of one window."""
+        """Where the window with this index lies."""
         origin = int(self.origins[index])
         ahead = slice(origin + self.params.gap + 1, origin + self.params.ahead + 1)
         return Place(
@@ -222,6 +225,7 @@ def _wide(panel: Panel, params: WindowParams) -> np.ndarray:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
+    """A tensor on the memory of an array."""
     with warnings.catch_warnings():  # the memory map is read-only on purpose
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)

@@ -31,7 +31,7 @@ class Smoothed(NamedTuple):
 
 
 def first_season(y_BL: Tensor, seen_BL: Tensor, season: int) -> tuple[Tensor, Tensor]:
-    """[B, 1] the mean of the phases' first observations, and [B, S] their deviation from it; else 0."""
+    """[B, 1] the mean of the phases' first observations, and [B, S] their deviation from it; 0 if unobserved."""
     padding = (0, -y_BL.shape[1] % season)
     y_BPS = nn.functional.pad(y_BL, padding).unflatten(1, (-1, season))
     seen_BPS = nn.functional.pad(seen_BL, padding).unflatten(1, (-1, season))
@@ -79,7 +79,7 @@ class EsRnn(Network):
     mean square one-sample-ahead error in this window)^p, with learned b and p: what Smyl fits per series is
     chosen per window, so it also works for unseen series.  The LSTM reads the window minus its newest level
     and minus the season (in place of y), the season, and all other channels.  Output 0 is the newest level
-    plus the step's season plus output 0 of the LSTM.
+    plus the step's season plus output 0 of the LSTM; any further outputs are the LSTM's own.
     Differences from the paper: there the first season and one alpha and gamma are learned per series, level
     and season are multiplied (which is adding on a logarithm, `scaling.target: log1p`), and several
     specialists are averaged.
@@ -131,7 +131,7 @@ class EsRnn(Network):
         return torch.cat((rest_BHO[..., :1] + smooth_BH1, rest_BHO[..., 1:]), dim=-1)
 
     def shares(self, squares_BK: Tensor) -> Tensor:
-        """[B, K]: each smoother's weight in each window, from the mean square of its errors there."""
+        """[B, K]: each smoother's weight in each window (their sum is 1), from its mean square error there."""
         if self.bias_K is None or self.power is None:
             return torch.ones_like(squares_BK)
         return (PACE * self.bias_K - PACE * self.power * (squares_BK + LEAST).log()).softmax(-1)

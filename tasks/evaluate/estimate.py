@@ -15,12 +15,16 @@ from tasks.train.job import Planned
 
 HIDDEN = 12 * 32 * 4  # bytes per sample that a network's layers keep for the backward pass
 FRAMES = 8  # columns of a block of the forecast frame in memory at a time
-NUMBERS = 60  # per origin, held by scoring until its end (measured: 100,000 series against 20,000)
+NUMBERS = 60  # 64-bit numbers per origin that scoring holds until it ends (measured: 100,000 series against 20,000)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Wall clock seconds if every fit ends early, and if none does; memory of all processes in bytes."""
+    """What a comparison will cost.
+
+    `least`, `most`: wall clock seconds if every fit ends as early as its patience allows, and if none ends
+    early.  `memory`: bytes of all processes together.  `jobs`: how many fits run at a time.
+    """
 
     least: float
     most: float
@@ -30,16 +34,16 @@ class Estimate:
     def line(self) -> str:
         """The line that is printed before training."""
         low, high = _time(self.least), _time(self.most)
-        took = f"about {high}" if low == high else f"{low} to {high}"
+        duration = f"about {high}" if low == high else f"{low} to {high}"
         at_a_time = f"{self.jobs} fits at a time" if self.jobs > 1 else "one fit at a time"
         return (
-            f"estimate: {took}, {at_a_time}, and {size_text(int(self.memory))} of memory "
+            f"estimate: {duration}, {at_a_time}, and {size_text(int(self.memory))} of memory "
             "(by rates measured elsewhere: half or twice as long is no surprise)"
         )
 
 
 def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], jobs: int) -> Estimate:
-    """For a comparison on a CPU in which nothing was trained before."""
+    """What a comparison costs on a CPU if nothing was trained before, with `jobs` fits at a time."""
     counts, training = sizes.budget, run.training
     windows = [counts.windows[name] for name in ("train", "validation", "test")]
     work, rows = _last_work(data, sizes), np.diff(data.panel.offsets)
@@ -57,7 +61,7 @@ def estimate(run: RunParams, data: Data, sizes: Sizes, fits: Sequence[Planned], 
 
 
 def most_seconds(data: Data, sizes: Sizes, fits: Sequence[Planned]) -> list[float]:
-    """The most core seconds of each fit, none of which is an ensemble or of an earlier fold."""
+    """Core seconds of each fit if none ends early; `fits` must hold no ensemble and no earlier fold."""
     return _every_fit(fits, _last_work(data, sizes), False, np.diff(data.panel.offsets))
 
 
@@ -70,9 +74,11 @@ def _last_work(data: Data, sizes: Sizes) -> Work:
 def _every_fit(
     fits: Sequence[Planned], last: Work, early: bool, rows: np.ndarray, earlier: Mapping[Split, Work] | None = None
 ) -> list[float]:
-    """Core seconds of every fit and every network of an ensemble, each once, and of every ensemble, which
-    runs its baselines.  `early`: if patience ends them at once.  `rows`: of each series.  `earlier`: work of
-    earlier folds."""
+    """Core seconds of every network, alone or of an ensemble, each once, then of every ensemble's baselines.
+
+    `last`: the work of a fit for the newest validation range; `earlier`: for earlier ones, by their split.
+    `early`: whether patience ends every fit as soon as it can.  `rows` [S]: the rows of each series.
+    """
     by_fit: dict[tuple[str, int, Split | None], float] = {}
     works = {fit.label: (earlier or {}).get(fit.job.split, last) if fit.job.split else last for fit in fits}
     for fit in fits:
@@ -91,10 +97,11 @@ def _every_fit(
 
 
 def _by_the_clock(seconds: Sequence[float], jobs: int) -> float:
-    """The time for jobs that run so many at a time; at least the longest."""
+    """Wall clock seconds of fits that take these core seconds, `jobs` at a time; at least the longest fit."""
     return max(sum(seconds) / jobs, *seconds)
 
 
 def _time(seconds: float) -> str:
+    """A duration for people, in minutes or, from 100 minutes on, in hours."""
     minutes = round(seconds / 60)
     return f"{max(minutes, 1)} min" if minutes < 100 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""Calendar features: sine and cosine of hour, weekday, day or month, and whether a time is on a holiday."""
+"""Calendar features: sine and cosine of the hour, weekday, day or month, and 1 on holidays."""
 
 import numpy as np
 import polars as pl
@@ -12,33 +12,33 @@ FIRST_WEEKDAY = 3  # 1970-01-01 was a Thursday; Monday is 0
 
 
 def calendar_columns(times: np.ndarray, name: str, frequency: Frequency) -> tuple[np.ndarray, ...]:
-    """The channels [rows], float32, of a calendar feature at `times`: its waves, or 1 on holidays else 0.
+    """The channels [rows], float32, of a calendar feature: its two waves or, for holiday, one of 1 and 0.
 
-    Days are those of the table's zone.
+    `times`: int64 [rows], microseconds since 1970 as in the panel.  Holidays are days in the table's zone.
     """
     if name != HOLIDAY:
         return calendar_waves(times, name)
     if not frequency.by_day and frequency.zone:
-        shown = pl.Series(times).cast(frequency.dtype).to_frame("ds").select(to_wall(pl.col("ds"), frequency.zone))
-        times = shown["ds"].to_physical().to_numpy()
+        wall = pl.Series(times).cast(frequency.dtype).to_frame("ds").select(to_wall(pl.col("ds"), frequency.zone))
+        times = wall["ds"].to_physical().to_numpy()
     return (np.isin(times // DAY, np.array(frequency.holidays, "datetime64[D]").astype(np.int64)).astype(np.float32),)
 
 
 def calendar_waves(times: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR); `times` int64 in us.
+    """Sine and cosine [rows], float32, of a calendar feature (a key of CALENDAR) at `times`, int64 in microseconds.
 
     hour includes minutes; monthday, yearday and month count from 0; a whole period is an angle of 2 pi.
     """
     days = times // DAY
     steps: np.ndarray
     if name == "hour":
-        number, steps = times // (60 * 10**6) % 1440, np.arange(1440) / 60
+        phase, steps = times // (60 * 10**6) % 1440, np.arange(1440) / 60
     elif name == "weekday":
-        number, steps = (days + FIRST_WEEKDAY) % 7, np.arange(7)
+        phase, steps = (days + FIRST_WEEKDAY) % 7, np.arange(7)
     else:
-        number, steps = _since(days, name), np.arange(366)
+        phase, steps = _since(days, name), np.arange(366)
     angle = 2 * np.pi * steps / CALENDAR[name]  # a lookup table: few angles, repeated millions of times
-    return np.sin(angle).astype(np.float32)[number], np.cos(angle).astype(np.float32)[number]
+    return np.sin(angle).astype(np.float32)[phase], np.cos(angle).astype(np.float32)[phase]
 
 
 def _since(days: np.ndarray, name: str) -> np.ndarray:

@@ -40,7 +40,7 @@ class Budget(NamedTuple):
         )
 
     def metrics(self) -> dict[str, float]:
-        """The same for a tracker."""
+        """The same as metrics of an MLflow run."""
         windows = {f"windows_{name}": float(count) for name, count in self.windows.items()}
         sizes = {"panel_disk_bytes": self.disk_bytes, "panel_device_bytes": self.device_bytes, "batch_bytes": self.batch_bytes}
         return {"panel_rows": float(self.rows), **windows, **{name: float(size) for name, size in sizes.items()}}
@@ -48,7 +48,10 @@ class Budget(NamedTuple):
 
 @dataclass(frozen=True)
 class Sizes:
-    """The windows of each series, and their sizes; `earlier`: windows of earlier validation ranges."""
+    """What a run will need, known before it trains.
+
+    `counts`: as of `window_counts`.  `earlier`: windows by split of each earlier validation range, oldest first.
+    """
 
     counts: pl.DataFrame
     budget: Budget
@@ -65,19 +68,19 @@ class Sizes:
 
 
 def sizes_of(data: Data, evaluation_stride: int, batch_size: int) -> Sizes:
-    """The windows of a run and their sizes.  Raises UserError for a split or range without one."""
+    """The windows of a run and their sizes.  Raises UserError for a split or validation range without a window."""
     counts = window_counts(data, evaluation_stride)
-    whole = budget(counts, data.windows, batch_size)
+    newest = budget(counts, data.windows, batch_size)
     earlier = [window_counts(fold, evaluation_stride) for fold in data.folds[:-1]]
     windows = [
         _windows(fold_counts, data.windows, f" of validation range {number} of {len(data.folds)}")
         for number, fold_counts in enumerate(earlier, start=1)
     ]
-    return Sizes(counts, whole, tuple(windows))
+    return Sizes(counts, newest, tuple(windows))
 
 
 def panel_bytes(rows: int, params: WindowParams) -> int:
-    """Bytes of a panel's arrays on disk, less headers of 128 each: target, values, times, 64-bit copies."""
+    """Bytes of a panel's target, values, times and 64-bit channels on disk, without 128 for each file's header."""
     return rows * (FLOAT * len(params.panel_channels) + WIDE * (2 + len(params.wide_channels)))
 
 
@@ -93,9 +96,9 @@ def window_counts(data: Data, evaluation_stride: int) -> pl.DataFrame:
 
 
 def budget(counts: pl.DataFrame, params: WindowParams, batch_size: int) -> Budget:
-    """The sizes of the windows of `window_counts`; a batch is its raw inputs and targets.
+    """What the windows of `window_counts` need; a batch is its raw inputs and targets.
 
-    Raises UserError for a split without a window: the checks, which do not look into windows, cannot know.
+    Raises UserError for a split without a window, which the data checks cannot know of: they see no windows.
     """
     rows, windows = int(counts["rows"].sum()), _windows(counts, params)
     values = params.lookback * len(params.channels) + params.ahead * len(params.known)

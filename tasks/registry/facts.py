@@ -82,9 +82,8 @@ class TrainedOn(Trained):
     """What a version was trained on and how it was judged: its run's params, scores, first unseen row.
 
     `newest`: the time of the newest row, also as text.  `naive`, `baseline`: the best naive baseline, and the
-    best of all, the bar; `bar_code`: its code, if from outside.  `counts`: each member's weight by its label, if
-    learnt.  Fields with a default are
-    missing in some versions; `bar` never is.
+    best of all, the bar; `bar_code`: its code, if from outside.  `counts`: each member's weight by its label,
+    if learnt.  Fields with a default are missing in some versions; `bar` never is.
     """
 
     run: RunParams

@@ -24,12 +24,18 @@ from tasks.train.job import Planned
 from tasks.train.process import fit_folder, run_fit
 from tasks.train.system_metrics import system_metrics
 
-OnEpoch = Callable[[str, Epoch], None]
+OnEpoch = Callable[[str, Epoch], None]  # gets a fit's label and a row of its curves
+COST = ("train_seconds", "windows_per_second", "num_parameters")
 
 
 @dataclass(frozen=True)
 class Trainer:
-    """What the fits of a run share: state folder, parent run, callbacks, and how they are stopped early."""
+    """What the fits of a run share.
+
+    `home`: the state folder.  `parent`: the id of the comparison's MLflow run.  `on_epoch`: gets each row of a
+    fit's curves.  `say`: gets remarks for the user.  `stop`: once set, fits end early.  `fresh`: trains again
+    what is trained already.
+    """
 
     home: Path
     parent: str
@@ -43,9 +49,10 @@ class Trainer:
 class Fit:
     """One fit of a variant and seed: its plan, its MLflow run and folder, and its result.
 
-    `evaluated`: its worker's findings on its forecasts.  `validation`, `test`: the files of its forecast
-    frames, None until written (`evaluate/forecasts.py`).  `reused`: trained before.  `earlier`: its fits for
-    earlier validation ranges, oldest first (`evaluate/folds.py`).
+    `evaluated`: what its worker noted about its forecasts.  `reused`: whether it was trained before.
+    `validation`, `test`: the files of its forecast frames, None until written (`evaluate/forecasts.py`).
+    `earlier`: the same variant and seed fitted for earlier validation ranges, oldest first
+    (`evaluate/folds.py`).
     """
 
     planned: Planned
@@ -75,27 +82,27 @@ class Fit:
 
     @property
     def job(self) -> Job:
-        """The job that it was trained by."""
+        """The job that trained it."""
         return self.planned.job
 
     @property
     def members(self) -> tuple[str, ...]:
-        """The labels of an ensemble's members, in the order of its job."""
+        """The labels of an ensemble's members, in the order of its job; empty for any other variant."""
         return member_labels(self.planned.variant)
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each member counts, if that was learnt."""
+        """How often each member counts, by label; empty if that was not learnt."""
         return dict(zip(self.members, self.result.learnt.mix.counts, strict=True)) if self.result.learnt else {}
 
     @property
     def identity(self) -> str:
-        """Its identity (`identity.py`)."""
+        """The digest of all that its weights depend on (`identity.py`), which names its folder."""
         return self.folder.name
 
     @property
     def finished(self) -> bool:
-        """Whether there is a model."""
+        """Whether training produced a model."""
         return self.result.finished
 
     def failed(self, reason: str) -> "Fit":
@@ -104,16 +111,19 @@ class Fit:
 
 
 def curves_of(planned: Planned, result: Result) -> list[Mapping[str, float]]:
-    """The rows of a fit's curves by epoch.  A closed form has one row, its best, and a separate curve over
-    the penalties that validation compared.  An ensemble has one row with its error."""
+    """The rows of a fit's curves, one per epoch.
+
+    A closed form has one row, its best, and then a curve `val_mae_by_penalty` whose epochs number the
+    penalties that validation compared.  An ensemble has one row with its error, or none without an error.
+    """
     rows = [without_clock(row) for row in result.history]
     if planned.variant.members:
         return [{"epoch": 0, "val_mae": result.val_mae}] if result.val_mae is not None else []
     if not is_closed_form(planned.variant.family) or not rows:
         return rows
     best = next((row for row in rows if row["epoch"] == result.best_epoch), rows[-1])
-    looked = [{"epoch": row["epoch"], "val_mae_by_penalty": row["val_mae"]} for row in rows if "val_mae" in row]
-    return [dict(best) | {"epoch": 0}, *looked]
+    by_penalty = [{"epoch": row["epoch"], "val_mae_by_penalty": row["val_mae"]} for row in rows if "val_mae" in row]
+    return [dict(best) | {"epoch": 0}, *by_penalty]
 
 
 def log_fit(run_id: str, planned: Planned, result: Result) -> None:
@@ -139,21 +149,20 @@ def log_fit(run_id: str, planned: Planned, result: Result) -> None:
     if result.learnt is not None:
         content = asdict(result.learnt) | {"members": member_labels(variant)}
         logs.log_text(run_id, json.dumps(content, indent=1), "members.json")
-        logs.log_metrics(run_id, {"val_score_in": result.learnt.score})  # in sample
+        logs.log_metrics(run_id, {"val_score_in": result.learnt.score})  # on the rows that it was learnt on
     if not (planned.variant.members or is_closed_form(planned.variant.family)):
         logs.log_metrics(run_id, {"best_epoch": result.best_epoch + 1, "optimizer_steps": result.steps})
     logs.tag(run_id, {"weights": result.weights, "ended_by": str(result.ended_by), "precision": result.precision})
 
 
-COST = ("train_seconds", "windows_per_second", "num_parameters")
-
-
 @task(cache_policy=NO_CACHE, task_run_name="train {planned.label}")
 @discreet
 def train_variant(planned: Planned, trainer: Trainer) -> Fit:
-    """Trains one variant and seed and lets its worker forecast.  Curves are logged as they come.
+    """Trains one variant and seed and lets its worker forecast.  Curves are logged epoch by epoch.
 
-    Its MLflow run ends with the fit; in a resumed comparison, at the time when the fit had ended.
+    Its MLflow run ends with the fit; the run of a reused fit keeps the time at which it had ended.  Raises
+    what `run_fit` raises, after it has ended the run as KILLED or FAILED; a fit that diverged or ran out of
+    memory raises nothing and is not `finished`.
     """
     folder = fit_folder(planned.job, trainer.home)
     about = {"kind": str(planned.kind), "variant": planned.variant.variant, "family": planned.variant.family}
@@ -163,14 +172,14 @@ def train_variant(planned: Planned, trainer: Trainer) -> Fit:
         with system_metrics(run_id) if engine().here else nullcontext() as begun:  # trains here
             with Curves(run_id, begun) as curves:
 
-                def heard(row: Epoch) -> None:
+                def on_row(row: Epoch) -> None:
                     if planned.variant.members:  # the row is of a member, trained only for the ensemble
                         return
                     trainer.on_epoch(planned.label, row)
                     if not is_closed_form(planned.variant.family):
                         curves.add(row)
 
-                listener = Listener(heard, lambda text: trainer.say(f"  {planned.label}: {text}"))
+                listener = Listener(on_row, lambda text: trainer.say(f"  {planned.label}: {text}"))
                 outcome = run_fit(planned.job, trainer.home, listener, trainer.stop, trainer.fresh)
             ended = runs.ended(run_id) if outcome.reused else None
             log_fit(run_id, planned, outcome.result)

@@ -19,7 +19,7 @@ def outcome(finding: Finding) -> str:
 
 
 def number(value: float | None, unit: str) -> str:
-    """A figure for people: counts in full, shares in percent, values with six digits."""
+    """A figure for people: counts in full, shares in percent, values with six digits; None is empty."""
     if value is None:
         return ""
     if unit == "share":
@@ -30,7 +30,7 @@ def number(value: float | None, unit: str) -> str:
 
 
 def observed(finding: Finding) -> str:
-    """The worst value that the check found."""
+    """The worst value that the check met, or yes or no for a check that has none."""
     if finding.unit == "answer":
         return "yes" if finding.passed else "no"
     return number(finding.worst, finding.unit)
@@ -55,13 +55,13 @@ def heading(verdict: Verdict) -> str:
 
 
 def named(series: list[str]) -> str:
-    """At most ten series by name."""
+    """At most ten series by name, and how many more there are."""
     more = f" and {len(series) - MOST_NAMED} more" if len(series) > MOST_NAMED else ""
     return ", ".join(visible(name) for name in series[:MOST_NAMED]) + more
 
 
 def _line(finding: Finding) -> str:
-    """Severity, name, what is wrong, where, how much."""
+    """One sentence: severity, name, what is wrong, by how much, and in which series."""
     each = "up to " if finding.series and finding.low is None else ""
     much = "" if finding.unit == "answer" else f" (found {each}{observed(finding)}, allowed {allowed(finding)})"
     where = f"; series {named(finding.series)}" if finding.series else ""
@@ -69,12 +69,12 @@ def _line(finding: Finding) -> str:
 
 
 def report_lines(verdict: Verdict) -> list[str]:
-    """One line per failed check, and for what is dropped and other remarks."""
+    """Remarks on the table, a line per check that did not pass, then what is left out and what is to forecast."""
     return _lines(verdict, verdict.findings)
 
 
 def notes(verdict: Verdict) -> list[str]:
-    """The same without the checks that stop the flow."""
+    """The same as `report_lines` without the checks that stop the flow."""
     return _lines(verdict, [finding for finding in verdict.findings if not finding.failed])
 
 
@@ -89,13 +89,13 @@ def _lines(verdict: Verdict, findings: Sequence[Finding]) -> list[str]:
 
 
 def to_forecast(rows: int, series: int) -> str:
-    """A sentence that the newest rows have no target."""
-    both = f"{rows:,} {'row' if rows == 1 else 'rows'} after the last observed target, of {series:,} series"
-    return f"{both}: {'this is the one' if rows == 1 else 'these are the ones'} to forecast"
+    """The line that counts the newest rows without a target, which are the ones to forecast."""
+    counted = f"{rows:,} {'row' if rows == 1 else 'rows'} after the last observed target, of {series:,} series"
+    return f"{counted}: {'this is the one' if rows == 1 else 'these are the ones'} to forecast"
 
 
 def failure_message(verdict: Verdict) -> str:
-    """The failing checks in words."""
+    """A heading, then a line per check that stops the flow."""
     return "\n".join(["the data checks failed", *(f"  {_line(finding)}" for finding in verdict.findings if finding.failed)])
 
 
@@ -113,7 +113,7 @@ def report_table(verdict: Verdict) -> Table:
 
 
 def checks(verdict: Verdict) -> Html:
-    """The verdict as part of a page: failures in words, then all checks."""
+    """What was checked and whether it passed, then `report_lines`, as part of a page."""
     answer = ("ok", "passed") if verdict.passed else ("fail", "failed")
     return pages.paragraph(heading(verdict), *answer) + pages.bullets(report_lines(verdict))
 

@@ -94,7 +94,7 @@ def test_a_lock_that_is_a_link_a_folder_or_a_pipe_is_refused_and_never_followed(
     path = tmp_path / "locks" / "gpu.lock"
     for make in (lambda: path.symlink_to(target), lambda: path.symlink_to("gpu.lock"), path.mkdir, lambda: os.mkfifo(path)):
         make()
-        with pytest.raises(UserError, match=r"gpu\.lock: this is no lock of ours"), lock(tmp_path, "gpu"):
+        with pytest.raises(UserError, match=r"gpu\.lock: this is not a lock file"), lock(tmp_path, "gpu"):
             pass
         path.rmdir() if path.is_dir() else path.unlink()
     assert target.read_text() == "theirs"

@@ -52,7 +52,7 @@ def test_each_check_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_failed_check_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(ChecksFailed, match=r"checked_nets:Noisy does not keep the contract of a family: [1-8] of the checks"):
+    with pytest.raises(ChecksFailed, match=r"checked_nets:Noisy does not meet the contract of a family: [1-8] of the checks"):
         check_family("checked_nets:Noisy", ["scale=1.0"])
     told = "failed  repeatable  two forecasts of the same window differ; draw random numbers by torch alone"
     assert told in capsys.readouterr().out
@@ -80,7 +80,7 @@ def test_a_baseline_is_checked_likewise(capsys: pytest.CaptureFixture[str]) -> N
     check_baseline("checked_nets:level")
     lines = [line.split("  ") for line in capsys.readouterr().out.splitlines()]
     assert [line[:2] for line in lines] == [["passed", check.name] for check in CHECKS]
-    with pytest.raises(ChecksFailed, match="checked_nets:noisy does not keep the contract of a baseline: 1 of the checks"):
+    with pytest.raises(ChecksFailed, match="checked_nets:noisy does not meet the contract of a baseline: 1 of the checks"):
         check_baseline("checked_nets:noisy")
     assert (
         "failed  repeatable  it returns other numbers for the same history when it is called again" in capsys.readouterr().out
