@@ -3,7 +3,7 @@
     python -m benchmarks.forecasting            10,000 series x 256 steps x 8 features, an LSTM of 128 hidden units
     python -m benchmarks.forecasting --cell gru
 
-Lookback 168, horizon 24, one thread: one forecast a series, from its newest complete origin.  *Plain*: the network alone on
+Lookback 168, horizon 24, one thread: one forecast per series, from its newest complete origin.  *Plain*: the network alone on
 windows that are gathered, scaled and in place, in `inference_mode`, in batches of 64, 128 and 256; the best of them counts.
 *Ours*: origins, windows, scaling, network, scaling back, quantiles and the frame.  All ways take turns within one process; a
 ratio is the median over the rounds, of CPU time.  Last line: JSON with `forward_ratio` = plain's seconds

@@ -70,12 +70,12 @@ def compare(
 ) -> Board:
     """Checks a table, trains every variant, scores all on the same unseen origins, registers the best.
 
-    `table`: one row a series and time step: a polars DataFrame or LazyFrame, a pandas DataFrame, or a path.
+    `table`: one row per series and time step; a polars DataFrame or LazyFrame, a pandas DataFrame, or a path.
     `id`, `time`: one column, or several that together name a series or a time; `target`: the column to
-    forecast; `horizon`: steps, or a duration such as "28d"; `future`: columns known ahead; `static`: constant
-    ones; `variants`: names, or "all"; `name`: what the experiment and the model are called. What is not said
-    is guessed as `init` does, or stands in a run file (`params`); with one, the table may be left out.
-    `fresh`: trains again what is trained already.
+    forecast; `horizon`: steps, or a duration such as "28d"; `future`: columns known ahead; `static`: columns
+    that are constant within a series; `variants`: names, or "all"; `name`: what the experiment and the model
+    are called. What is left out is guessed as `init` guesses it, or read from a run file (`params`); with
+    one, the table may be left out. `fresh`: trains again what is trained already.
 
     A frame is kept as Parquet in the state folder (`tables/`), named by its content, so that `promote` and
     `reproduce` find it; `prune` removes it once nothing refers to it. Nothing of the frame is changed.
@@ -116,7 +116,7 @@ def forecast(
     """Forecasts with a registered version: NAME@champion, NAME@challenger, NAME@3, or NAME: its champion.
 
     `table`: the history, in memory or as a path, with the column names of the version's own table; `future`:
-    values known ahead, in a table of their own. One forecast a series, after its last row; with `start`, one
+    values known ahead, in a table of their own. One forecast per series, after its last row; with `start`, one
     at every `stride`-th cutoff from there. `levels`: intervals in percent; `quantiles`: in addition;
     `judged`: by the weights that have not seen the test range; `strict`: never by a baseline instead;
     `nixtla`: keys called unique_id and ds.
@@ -124,9 +124,9 @@ def forecast(
     Returns, sorted by series, cutoff and time, the table's own id and time columns (types and zone as they
     came), `cutoff` (the last row that a forecast saw), `yhat` in the unit of the target, `yhat-lo-90`,
     `yhat-hi-90` ..., and `model` (which one forecast: the version's variant, or a baseline for series too
-    short for it): `horizon` rows a series and cutoff.
+    short for it): `horizon` rows per series and cutoff.
 
-    Raises UserError for a version that is not there, and for what a table lacks.
+    Raises UserError for a version that does not exist, and for a table that lacks something.
 
         ahead = forecast("sales@challenger", df)
     """
@@ -134,7 +134,7 @@ def forecast(
 
     name, which = parse(reference)
     if stride != 1 and start is None:
-        raise UserError("stride= needs start=: without it there is one forecast a series, after its last row")
+        raise UserError("stride= needs start=: without it there is one forecast per series, after its last row")
     with inside() as home:
         from flows.runtime.progress import Board as Progress
         from tasks.load.memory import opened as table_file
@@ -181,8 +181,8 @@ def validate(
     """Only the data checks of `compare`, whose arguments it takes; nothing is kept or trained.
 
     The verdict has `passed`, `failed` (the findings that stop a comparison, each with `name`, `about`,
-    `series`, `worst`), all `findings`, `dropped_features` and `dropped_series`. It raises UserError for what
-    is no table of series and times, and not ChecksFailed: a no is an answer.
+    `series`, `worst`), all `findings`, `dropped_features` and `dropped_series`. Raises UserError for a table
+    without series and times, but never ChecksFailed: a failed check is an answer.
 
         verdict = validate(df, id="store", time="date", target="sales")
         [finding.name for finding in verdict.failed]
@@ -272,7 +272,7 @@ def promote(
 
     The decision has `promoted`, `words` (a sentence), `gates` (each with `gate`, `passed`, `words`),
     `scores`, `champion` (the version that holds the alias now, or None) and `entry` (its number in the
-    ledger). A no is an answer and no error. `dry_run`: every verdict, and nothing moves; `allow_dirty`,
+    ledger). A refusal is an answer, not an error. `dry_run`: judges, but moves no alias; `allow_dirty`,
     `allow_chance`: as of the command line; `minutes`: what the gates may take; `reason`: kept in the ledger.
 
     Raises UserError if there is nothing to promote.

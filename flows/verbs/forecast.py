@@ -22,7 +22,7 @@ def show_forecast(home: Path, reference: str, data: str, out: Path, asked: Asked
     for table in (data, *([asked.future] if asked.future else [])):
         check_out(out, table)
     if asked.stride != 1 and asked.start is None:
-        raise UserError("--stride needs --from: without it there is one forecast a series, after its last row")
+        raise UserError("--stride needs --from: without it there is one forecast per series, after its last row")
     if asked.series is not None and asked.plot is None:
         raise UserError("--series says what --plot shows: give --plot forecasts.html, or leave it out")
     with Board() as board, board.stage(f"forecast with {name}@{which}"), connection.answered():

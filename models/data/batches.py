@@ -40,7 +40,7 @@ class TimeseriesBatches:
         values, wanted = np.asarray(data), torch.from_numpy(np.array(targets))
         if not values.ndim or len(values) != len(wanted):
             shapes = f"{values.shape} and {tuple(wanted.shape)}"
-            raise ValueError(f"data and targets must have one row a step each, not shapes {shapes}")
+            raise ValueError(f"data and targets must each have one row per step, not shapes {shapes}")
         if end_index is not None and end_index >= len(values):
             raise ValueError(f"end_index is a row of the data, at most {len(values) - 1}, not {end_index!r}")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:

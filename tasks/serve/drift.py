@@ -79,9 +79,10 @@ def counted(values: np.ndarray, bucket: np.ndarray, buckets: int, edges: np.ndar
 def drift(feature: str, trained: np.ndarray, since: np.ndarray) -> Drift:
     """Judges a feature by its counts in training [T, B] and since [N, B], in two ways.
 
-    The newest windows of several lengths are held against training as a whole: bars are what training's own
-    windows, each against the rest, exceed 1 % of the time.  And each bucket since is tried as the start of a jump,
-    the rows after it against as many before: which a season that is longer than training hides from the first.
+    The newest windows of several lengths are compared with training as a whole; their bars come from
+    training's own windows, each compared with the rest.  And each bucket since is tried as the start of a
+    jump: the rows after it are compared with as many before, which shows a step that stays within training's
+    range.  All bars are set so that `ALLOWED` of columns like training's exceed any of them.
     """
     lengths = _lengths(len(trained), len(since))
     if not lengths or not since.sum() or not trained.sum():

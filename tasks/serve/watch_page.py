@@ -114,7 +114,7 @@ def _drift(seen: Watched) -> pages.Section:
     note = (
         "Of the columns that the version reads, less their usual level at that place of the season, in standard "
         "deviations of each series' training. 'Usual' is what training's own windows exceed 1 % of the time (of the "
-        f"PSI at least 0.2). 'Window' is how many of the newest {seen.since.unit} were held against training, 'jump' the "
+        f"PSI at least 0.2). 'Window' is how many of the newest {seen.since.unit} were compared with training, 'jump' the "
         "largest KS distance of some of them from as many before."
     )
     return pages.Section("drift", "Drift", note, list(_pictures(seen, some)), body)

@@ -74,7 +74,7 @@ def _form(run: RunParams, profile: Profile) -> list[Rule]:
 def _grid(run: RunParams, went_back: str | None) -> list[Rule]:
     allowed, step = run.validation.max_gap_share, run.data.frequency
     keeps = run.validation.on_duplicates == "keep_first"
-    kept = "the first of them is kept" if keeps else "keep one row a series and time, or set validation.on_duplicates"
+    kept = "the first of them is kept" if keeps else "keep one row per series and time, or set validation.on_duplicates"
     severity = Severity.WARN if keeps else Severity.FAIL
     if went_back is not None:
         kept = came_twice(went_back)

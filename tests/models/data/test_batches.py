@@ -176,8 +176,8 @@ def test_shuffled_windows_come_once_each_by_the_seed(rate: int) -> None:
 @pytest.mark.parametrize(
     ("told", "changed"),
     [
-        ("one row a step", {"targets": np.zeros(9)}),
-        ("one row a step", {"data": np.float32(1)}),
+        ("one row per step", {"targets": np.zeros(9)}),
+        ("one row per step", {"data": np.float32(1)}),
         ("end_index", {"end_index": 10}),
         ("end_index", {"end_index": -1}),
         ("start_index", {"start_index": -1}),

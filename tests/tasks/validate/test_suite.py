@@ -84,7 +84,7 @@ def test_a_table_without_a_fault_passes_in_any_order(tmp_path: Path) -> None:
 
 
 FAULTS: dict[str, tuple[Callable[[pl.DataFrame], pl.DataFrame], str, str]] = {
-    "a repeated key": (lambda f: pl.concat([f, f.tail(1)]), "unique keys", "keep one row a series and time"),
+    "a repeated key": (lambda f: pl.concat([f, f.tail(1)]), "unique keys", "keep one row per series and time"),
     "a row off the grid": (
         lambda f: put(f, ROWS + 9, time=START + timedelta(hours=9, minutes=1)), "frequency", "off the grid of 1h",
     ),
