@@ -33,7 +33,7 @@ test: lint ## lint, types and all tests but those of the lanes below
 test-fast: $(ENV) ## the tests that need no server and no command line, in a minute or so
 	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and $(PLAIN)"
 
-test-stories: $(ENV) ## whole stories by the command line: compare, promote, retrain, serve, tune, forecast elsewhere
+test-stories: $(ENV) ## whole stories by the command line, from Python and by the pages: compare, promote, serve, tune
 	$(PY) -m pytest $(SPREAD) -m "story and not fault and not engine and not stack"
 
 # four at a time, since they wait more than they work

@@ -12,8 +12,10 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -72,9 +74,13 @@ class _Verified(SourceFileLoader):
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of code from outside: those with a hash, and no others in their packages."""
+    """Finds the modules of code from outside: those with a hash, and no others in their packages.
+
+    While such code runs, it finds no others in its folder either, except those of installed libraries.
+    """
 
     def __init__(self) -> None:
+        self.roots: set[Path] = set()
         self.known: dict[str, tuple[Path, str]] = {}  # module -> its file or folder, and its hash (a folder: empty)
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
@@ -88,12 +94,25 @@ class _Finder(MetaPathFinder):
             folders = [str(where.parent)] if where.name == "__init__.py" else None
             loader = _Verified(fullname, str(where), digest)
             return importlib.util.spec_from_file_location(fullname, where, loader=loader, submodule_search_locations=folders)
-        if path is None or fullname.partition(".")[0] not in self.known:
+        within = fullname.partition(".")[0] in self.known
+        if not within and (path is not None or not self._runs()):
             return None
         spec = PathFinder.find_spec(fullname, path)
-        if spec is not None and (spec.origin or "").endswith(".py"):
+        if spec is not None and ((spec.origin or "").endswith(".py") if within else self._unhashed(spec)):
             raise ModuleNotFoundError(f"{fullname} is not hashed: import it by an import statement", name=fullname)
-        return spec
+        return spec if within else None
+
+    def _runs(self) -> bool:
+        """Whether code from outside is running in this thread."""
+        frame = inspect.currentframe()
+        while frame is not None and frame.f_globals.get("__name__") not in self.known:
+            frame = frame.f_back
+        return frame is not None
+
+    def _unhashed(self, spec: ModuleSpec) -> bool:
+        """Whether a top-level module lies next to code from outside and belongs to no installed library."""
+        place = place_of(spec)
+        return place is not None and place in self.roots and not of_a_library(spec.name)
 
     def add(self, outside: Outside) -> None:
         """Makes its modules known; forgets what was imported of other content under the same names."""
@@ -104,6 +123,7 @@ class _Finder(MetaPathFinder):
                 del sys.modules[name]
             self.known = {name: one for name, one in self.known.items() if name.partition(".")[0] not in tops}
         self.known |= modules
+        self.roots.add(Path(outside.root).resolve())
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
 
@@ -114,11 +134,25 @@ def installed_at(top: str) -> Path | None:
         if finder is _FINDER or not hasattr(finder, "find_spec"):
             continue
         spec = finder.find_spec(top, None)
-        if spec is None:
-            continue
-        places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else [])]
-        return Path(places[0]).resolve().parent if places else None
+        if spec is not None:
+            return place_of(spec)
     return None
+
+
+def place_of(spec: ModuleSpec) -> Path | None:
+    """The folder in which a top-level module lies; None if it has none."""
+    places = [*(spec.submodule_search_locations or ()), *([spec.origin] if spec.has_location and spec.origin else [])]
+    return Path(places[0]).resolve().parent if places else None
+
+
+def of_a_library(top: str) -> bool:
+    """Whether a top-level module belongs to an installed distribution, whose version says what it is."""
+    return top in _owners()
+
+
+@cache
+def _owners() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 _FINDER = _Finder()

@@ -4,7 +4,7 @@ import pytest
 
 OF_IMPORTS = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of mlflow's own imports
 OF_QUERIES = pytest.mark.filterwarnings("ignore::sqlalchemy.exc.SAWarning")
-STORY = [pytest.mark.story, OF_IMPORTS, OF_QUERIES]  # a whole story by the command line
+STORY = [pytest.mark.story, OF_IMPORTS, OF_QUERIES]  # whole flows, by the command line or from Python
 # a store of MLflow's, opened in this process
 STORE = [
     pytest.mark.slow,

@@ -23,7 +23,7 @@ from models.families import FAMILIES, family_of
 from models.fit.job import Job
 from models.fit.losses import check_loss
 from models.networks.contract import Network, takes
-from models.outside import Outside, OutsideError, as_network, installed_at, known, take_in, taken
+from models.outside import Outside, OutsideError, as_network, installed_at, known, of_a_library, take_in, taken
 from params.errors import UserError
 from params.load import Plan
 from params.schema import RunParams, VariantParams
@@ -140,7 +140,7 @@ def find(target: str, folder: Path, key: str) -> Outside:
     base = root.joinpath(*module.split("."))
     if not any(one.is_file() for one in (base / "__init__.py", base.with_suffix(".py"))):
         raise UserError(f"{key}: there is no module {module} in {root}")
-    sources = Sources(root, lambda name: name == top or (root == folder and _roots(name, folder) == [root]))
+    sources = Sources(root, lambda name: name == top or (not of_a_library(name) and _roots(name, folder) == [root]))
     try:
         files = sorted(sources.of(*run_by(root, module)))
     except SyntaxError as error:

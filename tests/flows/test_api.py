@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FUNCTIONS = (api.compare, api.forecast, api.validate, api.lag_table, api.leaderboard, api.promote, api.champion)
 QUICK: dict[str, Any] = {"training": {"max_epochs": 2}, "evaluation": {"baselines": ["last_value", "seasonal_naive"]}}
 ROLES: dict[str, Any] = {"id": "store", "time": "date", "target": "sales"}
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("default")]  # of libraries that the user may have loaded, too
+pytestmark = [pytest.mark.story, pytest.mark.filterwarnings("default")]  # of libraries that the user may have loaded, too
 
 
 def blocks() -> list[str]:

@@ -30,7 +30,7 @@ sys.exit(run())
 """
 
 
-@pytest.mark.slow
+@pytest.mark.story
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::sqlalchemy.exc.SAWarning")
 def test_a_planted_leak_leaves_no_leaderboard(tmp_path: Path, prefect_rows: Callable[..., list[tuple[Any, ...]]]) -> None:
     environment = os.environ | {"LAGLINE_HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "COLUMNS": "120"}

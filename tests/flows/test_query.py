@@ -26,7 +26,7 @@ variants: [ridge]
 """
 
 
-@pytest.mark.slow
+@pytest.mark.story
 def test_a_comparison_over_a_query_leaves_no_password_anywhere(warm: Done, home: Path, tmp_path: Path) -> None:
     file = tmp_path / "sales.db"
     start = datetime(2024, 1, 1)

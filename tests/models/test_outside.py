@@ -69,6 +69,35 @@ def test_what_was_not_hashed_is_not_run(package: Path) -> None:
         take_in(code(package, "own_package/nets.py"))
 
 
+ASKING = """
+from importlib import import_module
+
+def f(name):
+    return import_module(name)
+
+AT_ONCE = f({name!r})
+"""
+
+
+def test_what_lies_next_to_it_is_not_run_unhashed_whatever_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where Python's path has the folder; libraries and what this process imports by itself are not its business."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "beside_it.py").write_text("WIDTH = 1.0\n")
+    (tmp_path / "a_folder").mkdir()
+    (tmp_path / "asking_now.py").write_text(ASKING.format(name="beside" + "_it"))
+    with pytest.raises(OutsideError, match="beside_it is not hashed: import it by an import statement"):
+        take_in(code(tmp_path, "asking_now.py", target="asking_now:f"))
+    (tmp_path / "asking_later.py").write_text(ASKING.format(name="yaml"))
+    ask = take_in(code(tmp_path, "asking_later.py", target="asking_later:f"))
+    for name in ("beside_it", "a_folder"):
+        with pytest.raises(ModuleNotFoundError, match=f"{name} is not hashed"):
+            ask(name)
+    assert ask("colorsys").__name__ == "colorsys"
+    import beside_it
+
+    assert beside_it.WIDTH == 1.0 and ask("beside_it") is beside_it  # it is there already, and nothing is run
+
+
 def test_other_content_under_the_same_name_is_imported_again(package: Path) -> None:
     before = take_in(code(package, *BOTH))
     (package / "own_package/nets.py").write_text(NET.replace("hidden: int = 2", "hidden: int = 9"))

@@ -93,6 +93,17 @@ def test_a_package_is_hashed_as_far_as_it_is_imported(tmp_path: Path) -> None:
     assert found.libraries == {}
 
 
+def test_what_python_s_path_has_and_no_library_owns_is_hashed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared"
+    files = {"net_on_path.py": "import cells_on_path, yaml, net_beside_run\n", "cells_on_path.py": "", "net_unused.py": ""}
+    write_tree(shared, files)
+    write_tree(tmp_path, {"net_beside_run.py": ""})
+    monkeypatch.syspath_prepend(shared)
+    found = find("net_on_path:Net", tmp_path, "families.own")
+    assert sorted(found.files) == ["cells_on_path.py", "net_on_path.py"] and found.root == str(shared)
+    assert list(found.libraries) == ["PyYAML"]
+
+
 @pytest.mark.parametrize(
     ("target", "told"),
     [
