@@ -30,7 +30,7 @@ ui: $(ENV) ## the pages of MLflow and Prefect on all runs so far
 test: lint ## lint, types and all tests but those of the lanes below
 	$(PY) -m pytest $(SPREAD) -m "$(PLAIN)"
 
-test-fast: $(ENV) ## the tests that need no server and no command line, in a minute or so
+test-fast: $(ENV) ## the tests that need no server and no command line, in two to three minutes
 	$(PY) -m pytest -n logical --maxprocesses 8 --dist worksteal -m "not slow and $(PLAIN)"
 
 test-stories: $(ENV) ## whole stories by the command line, from Python and by the pages: compare, promote, serve, tune

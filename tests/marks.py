@@ -11,3 +11,6 @@ STORE = [
     pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy"),
     pytest.mark.filterwarnings("ignore:Operation with range is deprecated"),
 ]
+# Great Expectations imports modules that Python 3.11 has deprecated, and takes half a second per table
+OF_CHECKS = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
+CHECKS = [pytest.mark.slow, OF_CHECKS]

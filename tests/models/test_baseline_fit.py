@@ -15,6 +15,8 @@ from models.data.window import FeatureWindow, WindowParams
 from models.fit.job import Job, is_baseline, read_result
 from models.worker import work
 
+pytestmark = pytest.mark.slow
+
 SPLIT = Split("rows", 20, 20)
 AHEAD = np.arange(2, 6)
 

@@ -18,8 +18,9 @@ from tasks.grid.split import split_of
 from tasks.lags.panel import generate_lags
 from tasks.load.source import load_series, long_frame
 from tasks.validate.suite import validate_series
+from tests.marks import CHECKS
 
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
+pytestmark = CHECKS
 SERIES, ROWS = 10, 3000
 
 

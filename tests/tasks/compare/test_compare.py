@@ -27,6 +27,8 @@ from tasks.train.fits import Fit
 from tasks.train.job import Planned, plan_fits
 from tasks.train.kind import Kind
 
+pytestmark = pytest.mark.slow
+
 HORIZON, SEASON = 4, 6
 WINDOWS = WindowParams(HORIZON, {"y": FeatureWindow(8)})
 SIZES = {"a": 1.0, "b": 3.0, "c": 200.0}

@@ -18,6 +18,8 @@ from tasks.compare.scores import Errors, Tally, mae, wide
 from tasks.evaluate.frames import Outcome
 from tasks.lags.past import past_of
 
+pytestmark = pytest.mark.slow
+
 SEASON = 3
 
 

@@ -12,6 +12,8 @@ import pytest
 from tasks.explore.asked import Asked
 from tasks.explore.look import Found, look_at
 
+pytestmark = pytest.mark.slow
+
 SERIES, ROWS = 3, 80
 NOISE = np.random.default_rng(3).normal(size=SERIES * ROWS)
 

@@ -12,9 +12,10 @@ import pytest
 from params.errors import UserError
 from params.load import load_run
 from tasks.explore.asked import Asked
+from tests.marks import CHECKS
 from tests.tasks.explore.test_look import NOISE, days, look, moments, wave
 
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
+pytestmark = CHECKS
 
 
 def shops(count: int = 6, rows: int = 200, **columns: Any) -> pl.DataFrame:

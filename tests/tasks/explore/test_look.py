@@ -18,8 +18,9 @@ from tasks.explore.rhythm import correlation, span_text, strength
 from tasks.explore.sizes import best_season
 from tasks.load.source import open_source
 from tasks.validate.suite import validate
+from tests.marks import CHECKS
 
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
+pytestmark = CHECKS
 
 NOISE = np.random.default_rng(7).normal(size=4000)
 

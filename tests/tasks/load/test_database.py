@@ -25,8 +25,9 @@ from tasks.load.keys import check_keys
 from tasks.load.opening import open_tables
 from tasks.load.source import load_series, long_frame, open_source
 from tasks.validate.suite import validate
+from tests.marks import OF_CHECKS
 
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning")
+pytestmark = OF_CHECKS
 
 ROWS = 60
 ALL = "SELECT shop, day, sold, price FROM sales"

@@ -32,6 +32,7 @@ def busy() -> Iterator[None]:
         gc.callbacks.remove(_noticed)
 
 
+@pytest.mark.slow
 def test_several_threads_may_ask_for_the_code_at_once(busy: None) -> None:
     """Python 3.11 breaks with a SystemError where two threads parse at once."""
 

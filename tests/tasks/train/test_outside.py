@@ -26,6 +26,8 @@ from tasks.train.kind import Kind
 from tasks.train.outside import code_of, find, located, outside_of, take_in_all
 from tests.tree import write_tree
 
+pytestmark = pytest.mark.slow
+
 SMOKE = Path("params/smoke.yaml").read_text()
 NET = """
 import numpy

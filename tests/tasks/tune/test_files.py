@@ -13,6 +13,8 @@ from tasks.tune import files
 from tasks.tune.space import searched
 from tasks.tune.trial import State, Trial
 
+pytestmark = pytest.mark.slow
+
 VALUES = {"hidden_size": 57, "num_layers": 2, "training.learning_rate": 1.234e-5, "training.weight_decay": 0.1}
 
 

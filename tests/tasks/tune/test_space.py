@@ -6,6 +6,8 @@ from params.errors import UserError
 from params.load import load_plan, variant_names, variants_setting
 from tasks.tune.space import searched, those_with_search
 
+pytestmark = pytest.mark.slow
+
 SMOKE = "params/smoke.yaml"
 
 

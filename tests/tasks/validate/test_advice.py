@@ -15,10 +15,9 @@ from tasks.validate.profile import Profile, make_profile
 from tasks.validate.report import report_lines
 from tasks.validate.suite import judge
 from tasks.validate.verdict import Verdict
+from tests.marks import CHECKS
 
-pytestmark = [  # Great Expectations imports modules that Python 3.11 has deprecated
-    pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning"),
-]
+pytestmark = CHECKS
 START = datetime(2020, 1, 1, tzinfo=UTC)
 
 

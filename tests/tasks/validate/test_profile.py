@@ -22,6 +22,8 @@ from tasks.lags.panel import write_panel
 from tasks.load.source import history_frame, open_source
 from tasks.validate.profile import Profile, make_profile, of_fold
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2020, 1, 1, tzinfo=UTC)
 Row = tuple[str, datetime, float | None, float | None]
 

@@ -19,10 +19,9 @@ from tasks.validate.profile import Profile, make_profile
 from tasks.validate.report import failure_message, notes, report_lines
 from tasks.validate.suite import judge, validate, validate_series
 from tasks.validate.verdict import Finding, Verdict
+from tests.marks import CHECKS
 
-pytestmark = [  # Great Expectations imports modules that Python 3.11 has deprecated
-    pytest.mark.filterwarnings("ignore:module 'sre_(constants|parse)' is deprecated:DeprecationWarning"),
-]
+pytestmark = CHECKS
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 ROWS = 40
