@@ -321,14 +321,16 @@ def compare_variants(
 ) -> Compared:
     """Compares all fits and baselines and publishes the result below the run `parent`.
 
-    `advance`: receives the steps done, their total, and the current model; a model counts as two: its scores
+    `advance`: receives the steps done, their total, and the current one; a model counts as two: its scores
     and its pages.
     """
     models, count = sum(fit.finished for fit in fits) + len(run.evaluation.baselines), itertools.count()
 
-    def step(model: str) -> None:
-        advance(next(count), 2 * models, model)
+    def step(what: str) -> None:
+        advance(next(count), 2 * models + 1, what)
 
     with tempfile.TemporaryDirectory(dir=home, prefix=".compare-") as folder:
-        comparison = explained(compare(run, data, fits, baselines, Path(folder), step), run, data, fits)
+        comparison = compare(run, data, fits, baselines, Path(folder), step)
+        step("what drives the forecasts")
+        comparison = explained(comparison, run, data, fits)
         return publish(comparison, Publication(run, parent, about, home, step, baselines.times), data, fits, Path(folder))
