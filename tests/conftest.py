@@ -22,7 +22,7 @@ settings.load_profile("lagline")
 
 
 # Python would look through the million objects that imports and collected tests leave, again and again
-gc.set_threshold(50_000, 50, 100)
+gc.set_threshold(50_000)
 
 # A test that takes one of these starts a server, a command line or Keras, or writes a bundle: it is `slow` without being marked
 STARTED = {"flows", "warm", "start", "server", "address", "processes", "keras_generator", "house"}

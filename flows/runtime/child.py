@@ -19,7 +19,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from flows.runtime.garbage import collect_no_more
+from flows.runtime.garbage import collect_no_more, settle
 from flows.runtime.state import MAKE_ROOM, full_disk
 from params.errors import Unavailable, UserError
 from tasks import interrupt
@@ -191,6 +191,7 @@ def serve(descriptor: str, app: Any) -> None:
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="on", timeout_graceful_shutdown=3)
     server = Server(config)
     _asked_to_end.append(lambda: setattr(server, "should_exit", True))
+    settle()
     server.run(sockets=[socket.socket(fileno=int(descriptor))])
     collect_no_more()
 
