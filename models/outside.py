@@ -147,11 +147,12 @@ def place_of(spec: ModuleSpec) -> Path | None:
 
 def of_a_library(top: str) -> bool:
     """Whether a top-level module belongs to an installed distribution, whose version says what it is."""
-    return top in _owners()
+    return top in owners()
 
 
 @cache
-def _owners() -> Mapping[str, list[str]]:
+def owners() -> Mapping[str, list[str]]:
+    """Top-level module -> the installed distributions that it belongs to; all of them are read once, which takes a while."""
     return packages_distributions()
 
 

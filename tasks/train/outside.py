@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from models.families import FAMILIES, family_of
 from models.fit.job import Job
 from models.fit.losses import check_loss
 from models.networks.contract import Network, takes
-from models.outside import Outside, OutsideError, as_network, installed_at, known, of_a_library, take_in, taken
+from models.outside import Outside, OutsideError, as_network, installed_at, known, of_a_library, owners, take_in, taken
 from params.errors import UserError
 from params.load import Plan
 from params.schema import RunParams, VariantParams
@@ -140,7 +140,7 @@ def find(target: str, folder: Path, key: str) -> Outside:
     base = root.joinpath(*module.split("."))
     if not any(one.is_file() for one in (base / "__init__.py", base.with_suffix(".py"))):
         raise UserError(f"{key}: there is no module {module} in {root}")
-    sources = Sources(root, lambda name: name == top or (not of_a_library(name) and _roots(name, folder) == [root]))
+    sources = Sources(root, lambda name: name == top or (_roots(name, folder) == [root] and not of_a_library(name)))
     try:
         files = sorted(sources.of(*run_by(root, module)))
     except SyntaxError as error:
@@ -163,8 +163,7 @@ def _roots(top: str, folder: Path) -> list[Path]:
 def _libraries(modules: Iterable[str]) -> dict[str, str]:
     """The versions of the libraries that some top-level modules belong to."""
     others = sorted({*modules} - {*OURS, *COUNTED} - sys.stdlib_module_names)
-    owners = packages_distributions() if others else {}
-    return {name: version(name) for name in sorted({name for one in others for name in owners.get(one, ())})}
+    return {name: version(name) for name in sorted({name for one in others for name in owners().get(one, ())})}
 
 
 def check_metric(named: Named) -> None:
